@@ -1,0 +1,4239 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+"""zaidash: the dashboard for zai-proxy, in one file that needs nothing but Python.
+
+It scrapes the Prometheus metrics of every zai-proxy replica, turns them into one snapshot per
+variant (production, canary, ...) and tick, keeps the snapshots in SQLite at two resolutions,
+answers history over REST, pushes live data over SSE, and serves the page that draws it all::
+
+    zai-proxy /metrics          every SCRAPE_INTERVAL, all targets at once
+        |  bytes
+    Fetch -> ExpositionParser -> TargetState     one per target: increases since its last scrape
+                                     |  Reading
+                                VariantState     one per variant: replicas merged, quantiles
+                                     |  Snapshot
+                     +---------------+---------------+
+                     v                               v
+              Store.put -> metrics_5s          Hub.publish -> the last hour, encoded
+                     | every 10 minutes              |           |
+                     v                               v           v
+               metrics_1m ----> /api/metrics    /api/events   /api/metrics?range=1h
+
+The file reads from top to bottom, pure before impure; each section uses only what stands above it:
+settings, errors, the snapshot's field table, the exposition parser, derivation, storage, the
+collector, the stream hub, HTTP, the demo, and the App that puts the parts together.
+
+Threads (each is a daemon, ends by its owner's ``close()``, and is joined with a timeout):
+
+==============  ===========  ======================================================================
+name            owner        what it does and may touch
+==============  ===========  ======================================================================
+MainThread      main()       starts and stops the App; waits for a signal
+collector       Collector    ticks; all derivation state; the only caller of on_snapshot, on_status
+scrape          Collector    one per target and tick: fetches and parses, nothing else
+discovery       Collector    looks up dns+http names every 30 s
+storage         Store        the only one that writes to the database
+streams         Hub          all SSE sockets, in one selector
+connections     Server       accepts; holds every connection that waits between two requests
+request         Server       one per request under way, at most MAX_REQUESTS
+==============  ===========  ======================================================================
+
+So state has one owner, and what crosses threads is an immutable tuple behind a queue or a lock.
+
+Tables: ``metrics_5s`` (a row per snapshot) and ``metrics_1m`` (minute averages), one column per
+field of the snapshot; see FIELDS. Endpoints: see ROUTES. Settings: see SETTINGS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import contextlib
+import gzip
+import hashlib
+import hmac
+import http.client
+import io
+import itertools
+import json
+import logging
+import math
+import mimetypes
+import os
+import platform
+import queue
+import random
+import re
+import signal
+import socket
+import socketserver
+import sqlite3
+import ssl
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+import zlib
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from typing import Any, ClassVar, NamedTuple
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FIELDS",
+    "SETTINGS",
+    "App",
+    "Collector",
+    "Config",
+    "ConfigError",
+    "ExpositionError",
+    "ExpositionParser",
+    "Hub",
+    "RequestError",
+    "ScrapeError",
+    "Server",
+    "Snapshot",
+    "StorageError",
+    "Store",
+    "TargetState",
+    "VariantState",
+    "ZaidashError",
+    "load_config",
+    "main",
+    "quantile",
+]
+
+log = logging.getLogger("zaidash")
+
+
+# ---- Errors --------------------------------------------------------------------------------------
+
+
+class ZaidashError(Exception):
+    """Root of everything zaidash raises on purpose::
+
+    ZaidashError
+     +-- ConfigError          the settings do not make sense; start-up ends with exit code 2
+     +-- StorageError         the database cannot be used
+     +-- ScrapeError          one scrape of one target failed; its earlier state stays
+     |    +-- ExpositionError   ... because a line of it does not parse
+     +-- RequestError         an HTTP request gets this status and message as its answer
+    """
+
+
+class ConfigError(ZaidashError):
+    """Every problem of the settings at once, one sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class StorageError(ZaidashError):
+    """The database cannot be used; the message says which file and why."""
+
+
+class ScrapeError(ZaidashError):
+    """A scrape failed; the message is what /api/targets shows as ``last_error``."""
+
+
+class ExpositionError(ScrapeError):
+    """A line of an exposition does not parse. ``line`` counts from 1; 0 means the whole body."""
+
+    def __init__(self, reason: str, line: int = 0) -> None:
+        super().__init__(f"line {line}: {reason}" if line else reason)
+        self.line = line
+
+
+class RequestError(ZaidashError):
+    """An HTTP request that cannot be answered as asked."""
+
+    def __init__(
+        self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+
+
+# ---- Settings ------------------------------------------------------------------------------------
+
+_DURATION_UNITS_NS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,  # U+00B5, micro sign
+    "μs": 1_000,  # U+03BC, Greek mu: Go takes both
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
+_DURATION_MAX_S = 36_500 * 86_400
+
+_VARIANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAMED_TARGET = re.compile(r"([^=/?#]*)=(.*)", re.DOTALL)
+_CREDENTIALS = re.compile(r"//[^/?#]*@")
+
+_SYSTEM_DB_PATH = "/data/dashboard.db"
+_LOCAL_DB_PATH = "zaidash.db"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds, from Go's grammar (``300ms``, ``1.5h``, ``2h45m``) plus ``d`` for 24 hours."""
+    digits = text.removeprefix("+")
+    if digits == "0":
+        return 0.0
+    parts = _DURATION_PART.findall(digits)
+    if not parts or "".join(number + unit for number, unit in parts) != digits:
+        raise ValueError("expected a duration such as 5s, 300ms, 1h30m or 7d")
+    seconds = float(sum(Decimal(number) * _DURATION_UNITS_NS[unit] for number, unit in parts)) / 1e9
+    if seconds > _DURATION_MAX_S:
+        raise ValueError("expected a duration of at most 36500d")
+    return seconds
+
+
+def _duration(at_least: str) -> Callable[[str], float]:
+    """A parser of durations with a lower bound and whole milliseconds, the unit of timestamps."""
+    least_s = parse_duration(at_least)
+
+    def parse(text: str) -> float:
+        seconds = parse_duration(text)
+        if seconds < least_s or not (seconds * 1000).is_integer():
+            raise ValueError(f"expected a duration of at least {at_least}, in whole milliseconds")
+        return seconds
+
+    return parse
+
+
+def _whole(at_least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) < at_least:
+            raise ValueError(f"expected a whole number of at least {at_least}")
+        return int(text)
+
+    return parse
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}")
+        return text.lower()
+
+    return parse
+
+
+def _header_value(text: str) -> str:
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("expected printable ASCII characters without a space")
+    return text
+
+
+def _db_path(text: str) -> Path:
+    path = Path(text).absolute()
+    if path.is_dir():
+        raise ValueError("expected a file, this is a directory")
+    if not path.parent.is_dir():
+        raise ValueError(f"expected a file in an existing directory, create {path.parent} first")
+    return path
+
+
+class Address(NamedTuple):
+    """Where to listen. An empty host means all interfaces, IPv4 and IPv6."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """``host:port``, ``:port`` or ``[::1]:port``."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > 65_535:
+        raise ValueError("expected host:port, :port or [::1]:port with a port up to 65535")
+    return Address(match[1] or match[2] or "", int(match[3]))
+
+
+def mask_credentials(url: str) -> str:
+    """The URL as it may be shown: ``http://user:secret@host/`` becomes ``http://***@host/``."""
+    return _CREDENTIALS.sub("//***@", url, count=1)
+
+
+class TargetSpec(NamedTuple):
+    """One entry of SCRAPE_TARGETS. With ``discover``, the URL's host stands for many addresses."""
+
+    variant: str
+    url: str
+    discover: bool = False
+
+    def __str__(self) -> str:
+        return mask_credentials(("dns+" if self.discover else "") + self.url)
+
+
+def parse_target(text: str) -> TargetSpec:
+    """``[variant=]url``; without a name, ``canary`` where the URL contains test or canary."""
+    variant, url = "", text
+    if named := _NAMED_TARGET.fullmatch(text):
+        variant, url = named.groups()
+        if not _VARIANT.fullmatch(variant) or variant == "all":
+            raise ValueError(f"{variant!r} cannot name a variant, expected letters, digits, _ . -")
+    discover = url.startswith("dns+")
+    url = url.removeprefix("dns+")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port out of range, brackets that do not match
+        usable = False
+    if not usable or re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError(
+            "expected [variant=]url with http://, https://, dns+http:// or dns+https:// and a host"
+        )
+    if not variant:
+        address = mask_credentials(url).lower()
+        variant = "canary" if "test" in address or "canary" in address else "production"
+    return TargetSpec(variant, url, discover)
+
+
+def parse_targets(text: str) -> tuple[TargetSpec, ...]:
+    """A comma-separated list of ``[variant=]url``, none of them twice."""
+    specs: list[TargetSpec] = []
+    for entry in text.split(","):
+        try:
+            spec = parse_target(entry.strip())
+        except ValueError as error:
+            raise ValueError(f"{mask_credentials(entry.strip())!r}: {error}") from None
+        if spec in specs:
+            raise ValueError(f"{spec} is listed twice, its numbers would count double")
+        specs.append(spec)
+    return tuple(specs)
+
+
+class Setting(NamedTuple):
+    """A row of SETTINGS: the environment variable, the Config attribute, and how to read it."""
+
+    name: str
+    attribute: str
+    default: str | None
+    parse: Callable[[str], Any]
+    help: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.lower().replace("_", "-")
+
+
+SETTINGS = (
+    Setting(
+        "LISTEN_ADDR",
+        "listen",
+        ":8080",
+        parse_address,
+        "host:port, :port (all interfaces) or [::1]:port; port 0 takes a free one",
+    ),
+    Setting(
+        "SCRAPE_TARGETS",
+        "targets",
+        "http://zai-proxy.mcp.svc.cluster.local:8080/metrics",
+        parse_targets,
+        "comma-separated list of [variant=]url; dns+http:// scrapes every address of the name",
+    ),
+    Setting("SCRAPE_INTERVAL", "interval_s", "5s", _duration("100ms"), "tick length"),
+    Setting(
+        "SCRAPE_TIMEOUT",
+        "timeout_s",
+        "3s",
+        _duration("1ms"),
+        "deadline of a whole scrape, connect to last byte; capped at the interval",
+    ),
+    Setting(
+        "DB_PATH",
+        "db_path",
+        _SYSTEM_DB_PATH,
+        _db_path,
+        "SQLite file; without a writable /data, zaidash.db in the working directory",
+    ),
+    Setting("RETENTION_5S", "retention_5s_s", "24h", _duration("1m"), "how long snapshots stay"),
+    Setting("RETENTION_1M", "retention_1m_s", "168h", _duration("1m"), "how long minutes stay"),
+    Setting(
+        "DOWNSAMPLE_INTERVAL",
+        "downsample_interval_s",
+        "10m",
+        _duration("1s"),
+        "how often minutes are averaged and expired rows deleted",
+    ),
+    Setting(
+        "RATE_WINDOW",
+        "window_s",
+        "1m",
+        _duration("100ms"),
+        "window of percentiles, error rate and average sizes; at least 2 ticks",
+    ),
+    Setting(
+        "SCRAPE_MAX_BYTES",
+        "max_body_bytes",
+        "16777216",
+        _whole(1),
+        "largest exposition accepted, after decompression",
+    ),
+    Setting(
+        "SCRAPE_MAX_SERIES",
+        "max_series",
+        "20000",
+        _whole(1),
+        "most series a target may export in the families zaidash reads",
+    ),
+    Setting("MAX_STREAMS", "max_streams", "10000", _whole(0), "open SSE streams; past it 503"),
+    Setting(
+        "MAX_REQUESTS", "max_requests", "64", _whole(1), "requests served at once; past it 503"
+    ),
+    Setting(
+        "AUTH_TOKEN",
+        "auth_token",
+        None,
+        _header_value,
+        "when set, asked for as Bearer token or Basic password, except by the health checks",
+    ),
+    Setting(
+        "CORS_ALLOW_ORIGIN",
+        "cors_allow_origin",
+        None,
+        _header_value,
+        "when set, sent as Access-Control-Allow-Origin; unset means same origin only",
+    ),
+    Setting(
+        "LOG_LEVEL",
+        "log_level",
+        "info",
+        _one_of("debug", "info", "warning", "error"),
+        "debug, info, warning or error",
+    ),
+    Setting("LOG_FORMAT", "log_format", "text", _one_of("text", "json"), "text or json"),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings after checking. Durations are seconds; see SETTINGS for the meanings."""
+
+    listen: Address
+    targets: tuple[TargetSpec, ...]
+    interval_s: float
+    timeout_s: float
+    db_path: Path
+    retention_5s_s: float
+    retention_1m_s: float
+    downsample_interval_s: float
+    window_s: float
+    max_body_bytes: int
+    max_series: int
+    max_streams: int
+    max_requests: int
+    auth_token: str | None
+    cors_allow_origin: str | None
+    log_level: str
+    log_format: str
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The configured variants in the order they are first named."""
+        return tuple(dict.fromkeys(spec.variant for spec in self.targets))
+
+    def lines(self) -> Iterator[str]:
+        """The effective settings, ``NAME=value`` a line, secrets masked."""
+        for setting in SETTINGS:
+            value = getattr(self, setting.attribute)
+            if setting.name == "AUTH_TOKEN" and value is not None:
+                value = "***"
+            elif setting.name == "SCRAPE_TARGETS":
+                value = ",".join(f"{spec.variant}={spec}" for spec in value)
+            elif isinstance(value, float):
+                value = format_duration(value)
+            yield f"{setting.name}={'' if value is None else value}"
+
+
+def format_duration(seconds: float) -> str:
+    """``90.0`` as ``1m30s``: what parse_duration reads back."""
+    text = ""
+    left_ms = round(seconds * 1000)
+    for unit, size_ms in (("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
+        count, left_ms = divmod(left_ms, size_ms)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
+COMMANDS = {
+    "demo": "run against two simulated proxies with a week of history in a temporary database",
+    "check-config": "print the effective settings and exit",
+    "healthcheck": "ask the running instance's /healthz; exit 0 when it answers, 1 when not",
+}
+
+
+def _argument_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zaidash",
+        description="The dashboard for zai-proxy. Every setting is an environment variable too.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument("--version", action="version", version=f"zaidash {__version__}")
+    for command, text in COMMANDS.items():
+        parser.add_argument(f"--{command}", dest="commands", action="append_const", const=command,
+                            help=text)  # fmt: skip
+    for setting in SETTINGS:
+        default = "" if setting.default is None else f", default {setting.default}"
+        text = f"{setting.help} ({setting.name}{default})".replace("%", "%%")
+        parser.add_argument(setting.flag, dest=setting.attribute, metavar="VALUE", help=text)
+    return parser
+
+
+def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Config, str | None]:
+    """The settings and the command (a key of COMMANDS, or None to serve).
+
+    A flag wins over its environment variable. Raises ConfigError with every problem at once.
+    ``--help`` and ``--version`` print and raise SystemExit, as argparse does.
+    """
+    problems: list[str] = []
+    flags, unknown = argparse.Namespace(), list[str]()
+    try:
+        flags, unknown = _argument_parser().parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        problems.append(f"{error}; see --help")
+    problems += [f"{argument}: unknown argument; see --help" for argument in unknown]
+    commands = sorted(set(getattr(flags, "commands", None) or ()))
+    if len(commands) > 1:
+        problems.append("--" + " --".join(commands) + ": give one of them at a time")
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        name, text = setting.flag, getattr(flags, setting.attribute, None)
+        if text is None:
+            name, text = setting.name, environ.get(setting.name)
+        if text is None:
+            text = _default(setting, demo=commands == ["demo"])
+        try:
+            values[setting.attribute] = None if text is None else setting.parse(text)
+        except ValueError as error:
+            shown = "***" if setting.name == "AUTH_TOKEN" else mask_credentials(str(text))
+            problems.append(f"{name}={shown}: {error}")
+    if problems:
+        raise ConfigError(problems)
+    values["timeout_s"] = min(values["timeout_s"], values["interval_s"])
+    values["window_s"] = max(values["window_s"], 2 * values["interval_s"])
+    return Config(**values), commands[0] if commands else None
+
+
+def _default(setting: Setting, demo: bool) -> str | None:
+    if setting.name == "SCRAPE_INTERVAL" and demo:
+        return "1s"
+    if setting.name == "DB_PATH":
+        data = os.path.dirname(_SYSTEM_DB_PATH)
+        return _SYSTEM_DB_PATH if os.access(data, os.W_OK | os.X_OK) else _LOCAL_DB_PATH
+    return setting.default
+
+
+# ---- Logging -------------------------------------------------------------------------------------
+
+
+class LineFormatter(logging.Formatter):
+    """One line per event, as text or as a JSON object; a traceback is folded into its line."""
+
+    def __init__(self, style: str) -> None:
+        super().__init__()
+        self._as_json = style == "json"
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = {
+            "time": format_time(round(record.created * 1000), milliseconds=True),
+            "level": record.levelname.lower(),
+            "component": record.name.removeprefix("zaidash").lstrip(".") or "main",
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        if self._as_json:
+            return json.dumps(event)
+        line = "{time} {level:<7} {component}: {message}".format_map(event)
+        if record.exc_info:
+            line += f" exception={event['exception']!r}"
+        # What a target or client sent may be part of the message: it gets no line of its own.
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def set_up_logging(config: Config) -> None:
+    """Send the events of all components to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter(config.log_format))
+    log.handlers[:] = [handler]
+    log.setLevel(config.log_level.upper())
+    log.propagate = False
+
+
+def format_time(ts_ms: int, milliseconds: bool | None = None) -> str:
+    """Milliseconds since the epoch as RFC 3339 in UTC; a fraction only where there is one."""
+    if milliseconds is None:
+        milliseconds = ts_ms % 1000 != 0
+    text = datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(
+        timespec="milliseconds" if milliseconds else "seconds"
+    )
+    return text.replace("+00:00", "Z")
+
+
+# ---- The snapshot --------------------------------------------------------------------------------
+
+#: A field's value: None where there is nothing to say, a dict for the two JSON fields.
+Value = int | float | dict[str, Any] | None
+
+
+class Field(NamedTuple):
+    """A row of FIELDS, from which the columns, statements, JSON, CSV and documentation follow.
+
+    sql_type    INTEGER, REAL, or TEXT (JSON)
+    average     how rows become one: AVG, SUM, average_by_key or sum_by_key; nulls are left out
+    derive      the value, asked of one variant's merged scrapes
+    """
+
+    name: str
+    unit: str
+    sql_type: str
+    average: str
+    derive: Callable[[Merged], Value]
+
+
+FIELDS = (
+    Field("elapsed_s", "s", "REAL", "SUM", lambda m: m.elapsed_s),
+    Field("requests_2xx", "requests", "INTEGER", "AVG", lambda m: m.requests("2")),
+    Field("requests_4xx", "requests", "INTEGER", "AVG", lambda m: m.requests("4")),
+    Field("requests_5xx", "requests", "INTEGER", "AVG", lambda m: m.requests("5")),
+    Field("tokens_input", "tokens", "INTEGER", "AVG", lambda m: m.total("tokens", "input")),
+    Field("tokens_output", "tokens", "INTEGER", "AVG", lambda m: m.total("tokens", "output")),
+    Field("tokens_cache_read", "tokens", "INTEGER", "AVG",
+          lambda m: m.total("tokens", "cache_read")),
+    Field("tokens_cache_write", "tokens", "INTEGER", "AVG",
+          lambda m: m.total("tokens", "cache_write")),
+    Field("rate_limit_rejections", "events", "INTEGER", "AVG", lambda m: m.total("rejections")),
+    Field("rate_limit_adj_increase", "events", "INTEGER", "AVG",
+          lambda m: m.total("adjustments", "increase")),
+    Field("rate_limit_adj_decrease", "events", "INTEGER", "AVG",
+          lambda m: m.total("adjustments", "decrease")),
+    Field("upstream_errors", "events", "INTEGER", "AVG", lambda m: m.total("upstream_errors")),
+    Field("retry_attempts", "events", "INTEGER", "AVG", lambda m: m.total("retries")),
+    Field("concurrent_requests", "requests", "INTEGER", "AVG", lambda m: m.gauge("concurrent")),
+    Field("max_workers", "workers", "INTEGER", "AVG", lambda m: m.gauge("workers")),
+    Field("worker_utilization", "0-1", "REAL", "AVG", lambda m: m.utilization()),
+    Field("rate_limit_rps", "req/s", "REAL", "AVG", lambda m: m.gauge("rate_limit")),
+    Field("req_rate", "req/s", "REAL", "AVG", lambda m: m.rate("requests")),
+    Field("token_rate_in", "tokens/s", "REAL", "AVG", lambda m: m.rate("tokens", "input")),
+    Field("token_rate_out", "tokens/s", "REAL", "AVG", lambda m: m.rate("tokens", "output")),
+    Field("token_rate_cache_read", "tokens/s", "REAL", "AVG",
+          lambda m: m.rate("tokens", "cache_read")),
+    Field("token_rate_cache_write", "tokens/s", "REAL", "AVG",
+          lambda m: m.rate("tokens", "cache_write")),
+    Field("status_code_rates", "req/s by code", "TEXT", "average_by_key",
+          lambda m: m.rates_by_key("requests")),
+    Field("error_rate_pct", "%", "REAL", "AVG", lambda m: m.error_rate_pct()),
+    Field("latency_p50", "ms", "REAL", "AVG", lambda m: m.latency_ms(0.50)),
+    Field("latency_p95", "ms", "REAL", "AVG", lambda m: m.latency_ms(0.95)),
+    Field("latency_p99", "ms", "REAL", "AVG", lambda m: m.latency_ms(0.99)),
+    Field("request_size_avg", "bytes", "REAL", "AVG", lambda m: m.average("request_size")),
+    Field("response_size_avg", "bytes", "REAL", "AVG", lambda m: m.average("response_size")),
+    Field("latency_buckets", "requests by le", "TEXT", "sum_by_key", lambda m: m.latency_buckets()),
+)  # fmt: skip
+
+FIELD_INDEX = {field.name: index for index, field in enumerate(FIELDS)}
+
+#: Larger numbers are taken for nonsense: their sums over a week would overflow into Infinity.
+_LARGEST = 1e300
+
+
+def tidy(value: float, whole: bool) -> int | float | None:
+    """A number as it is stored and shown: never NaN or Infinity, 12 significant digits.
+
+    SQLite prints 15 digits and Python up to 17; with 12, a snapshot reads the same from memory,
+    from the stream and from disk. Whole numbers stay exact.
+    """
+    if not abs(value) <= _LARGEST:
+        return None
+    if whole and value == math.floor(value):
+        return int(value) if abs(value) < 2**63 else float(value)
+    return float(f"{value:.12g}")
+
+
+def _tidy_value(field: Field, value: Value) -> Value:
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        whole = field.average == "sum_by_key"
+        return {key: tidy(number, whole) or 0 for key, number in value.items()}
+    return tidy(value, whole=field.sql_type == "INTEGER")
+
+
+class Snapshot(NamedTuple):
+    """What one variant did at one tick. ``values`` follow FIELDS, ``encoded`` is the JSON."""
+
+    ts_ms: int
+    variant: str
+    values: tuple[Value, ...]
+    encoded: bytes
+
+    @classmethod
+    def build(cls, ts_ms: int, variant: str, values: Iterable[Value]) -> Snapshot:
+        tidied = tuple(map(_tidy_value, FIELDS, values))
+        named = zip(FIELD_INDEX, tidied, strict=True)
+        encoded = _encode({"timestamp": ts_ms, "variant": variant, **dict(named)})
+        return cls(ts_ms, variant, tidied, encoded)
+
+    def get(self, name: str) -> Value:
+        return self.values[FIELD_INDEX[name]]
+
+    def row(self) -> tuple[Any, ...]:
+        """The database row: variant, ts, then one value per field, objects as JSON text."""
+        values = (_encode(v).decode() if isinstance(v, dict) else v for v in self.values)
+        return (self.variant, self.ts_ms, *values)
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+# ---- Exposition ----------------------------------------------------------------------------------
+
+#: What a series feeds: a measure and a key within it, such as ("requests", "200").
+Slot = tuple[str, str]
+
+
+class Series(NamedTuple):
+    """One series of a target. ``key`` is its name and sorted labels, the same in any text order."""
+
+    key: bytes
+    slot: Slot
+
+
+Sample = tuple[Series, float]
+
+_NAME = rb"[a-zA-Z_:][a-zA-Z0-9_:]*+"
+_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_LINE = re.compile(
+    rb"[ \t]*+(?P<series>(?P<name>" + _NAME + rb")"
+    rb'(?:[ \t]*+\{(?P<labels>[^"}]*+(?:' + _QUOTED + rb'[^"}]*+)*+)\}|(?=[ \t])))[ \t]*+'
+    rb"(?P<value>[^ \t\r#]++)(?:[ \t]++(?P<time>[^ \t\r#]++))?[ \t]*+(?:#.*+)?\r?"
+)
+_LABEL = re.compile(rb"[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+(" + _QUOTED + rb")[ \t]*+")
+_BLANK = re.compile(rb"[ \t]*+")
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_ESCAPES = {b"n": b"\n", b"\\": b"\\", b'"': b'"'}
+
+
+class ExpositionParser:
+    """Prometheus text format 0.0.4 (and what OpenMetrics adds to it) into samples.
+
+    ``resolve(name, labels)`` says what a series feeds, or None where nobody asks for it; it is
+    asked once per series. The text in front of the value is remembered, so a series seen before
+    costs a dictionary look-up and a ``float()``. Only families whose name starts with one of
+    ``prefixes`` are looked at; other lines must be well formed and cost one regular expression.
+
+    Format: https://prometheus.io/docs/instrumenting/exposition_formats/
+    """
+
+    #: Longest line, in bytes: a label value has no business being longer.
+    MAX_LINE_BYTES = 65_536
+
+    def __init__(
+        self,
+        resolve: Callable[[str, dict[str, str]], Slot | None],
+        prefixes: tuple[bytes, ...] = (b"",),
+        max_series: int = 20_000,
+    ) -> None:
+        self._resolve = resolve
+        self._prefixes = prefixes
+        self._max_series = max_series
+        self._known: dict[bytes, Series] = {}
+
+    def parse(self, body: bytes) -> list[Sample]:
+        """All samples of a body that somebody asks for. Raises ExpositionError."""
+        samples: list[Sample] = []
+        known, add = self._known.get, samples.append
+        for number, line in enumerate(body.split(b"\n"), 1):
+            text, _, value = line.rpartition(b" ")
+            series = known(text)
+            if series is not None and b"_" not in value:
+                # float() takes 1_000 for a number, Prometheus does not: such a line goes below.
+                with contextlib.suppress(ValueError):
+                    add((series, float(value)))
+                    continue
+            sample = self._parse_line(line, number)
+            if sample is not None:
+                add(sample)
+                if len(samples) > self._max_series:
+                    raise ExpositionError(
+                        f"more than {self._max_series} series; raise SCRAPE_MAX_SERIES"
+                        " or find the label that has too many values",
+                        number,
+                    )
+        self._forget(len(samples))
+        if len({series.key for series, _ in samples}) != len(samples):
+            raise _find_twin(samples)
+        return samples
+
+    def _forget(self, used: int) -> None:
+        """Keep the memory in step with what the target exports now: past twice that, start over."""
+        if len(self._known) > 2 * used + 100:
+            self._known.clear()
+
+    def _parse_line(self, line: bytes, number: int) -> Sample | None:
+        """A line whose series is new, or that is written in another way than usual."""
+        if not line.strip(b" \t\r") or line.lstrip(b" \t").startswith(b"#"):
+            return None
+        if len(line) > self.MAX_LINE_BYTES:
+            raise ExpositionError(f"longer than {self.MAX_LINE_BYTES} bytes", number)
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ExpositionError(f"expected 'name{{labels}} value', got {_clip(line)}", number)
+        value = _parse_value(match["value"], "value", number)
+        if match["time"] is not None:
+            _parse_value(match["time"], "timestamp", number)
+        if not match["name"].startswith(self._prefixes):
+            return None
+        series = self._known.get(match["series"])
+        if series is None:
+            series = self._new_series(match["series"], match["name"], match["labels"], number)
+        return None if series is None else (series, value)
+
+    def _new_series(
+        self, text: bytes, name: bytes, label_text: bytes | None, number: int
+    ) -> Series | None:
+        labels = _parse_labels(label_text or b"", number)
+        slot = self._resolve(name.decode(), labels)
+        if slot is None:
+            return None
+        if len(self._known) > 2 * self._max_series:
+            self._known.clear()
+        key = json.dumps([name.decode(), *sorted(labels.items())]).encode()
+        return self._known.setdefault(text, Series(key, slot))
+
+
+def _parse_value(text: bytes, what: str, number: int) -> float:
+    try:
+        if b"_" in text:
+            raise ValueError
+        return float(text)
+    except ValueError:
+        raise ExpositionError(f"{_clip(text)} is no {what}", number) from None
+
+
+def _parse_labels(text: bytes, number: int) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    at = 0
+    while not _BLANK.fullmatch(text, at):
+        match = _LABEL.match(text, at)
+        if match is None or text[match.end() : match.end() + 1] not in (b",", b""):
+            raise ExpositionError(f'expected label="value", got {_clip(text[at:])}', number)
+        name = match[1].decode()
+        if name in labels:
+            raise ExpositionError(f"label {name} is given twice", number)
+        labels[name] = _unescape(match[2][1:-1], number)
+        at = match.end() + 1
+    return labels
+
+
+def _unescape(text: bytes, number: int) -> str:
+    def character(match: re.Match[bytes]) -> bytes:
+        if match[1] not in _ESCAPES:
+            raise ExpositionError(f"unknown escape {_clip(match[0])} in a label value", number)
+        return _ESCAPES[match[1]]
+
+    try:
+        return _ESCAPE.sub(character, text).decode() if b"\\" in text else text.decode()
+    except UnicodeDecodeError:
+        raise ExpositionError(f"{_clip(text)} is not UTF-8", number) from None
+
+
+def _find_twin(samples: Sequence[Sample]) -> ExpositionError:
+    seen: set[bytes] = set()
+    for series, _ in samples:
+        if series.key in seen:
+            return ExpositionError(f"the series {_clip(series.key)} is there twice")
+        seen.add(series.key)
+    return ExpositionError("a series is there twice")
+
+
+def _clip(text: bytes, most: int = 80) -> str:
+    """Bytes from outside as they may stand in a message: quoted, escaped and short."""
+    shown = text[:most].decode("utf-8", "backslashreplace")
+    return repr(shown) + ("..." if len(text) > most else "")
+
+
+# ---- Derivation ----------------------------------------------------------------------------------
+
+
+class Source(NamedTuple):
+    """What the samples of one name feed: a measure, and the label that tells its keys apart."""
+
+    measure: str
+    label: str | None = None
+
+
+SOURCES: Mapping[str, Source] = {
+    "zai_proxy_requests_total": Source("requests", "status_code"),
+    "zai_proxy_tokens_total": Source("tokens", "direction"),
+    "zai_proxy_request_duration_seconds_bucket": Source("latency", "le"),
+    "zai_proxy_request_size_bytes_sum": Source("request_size_sum"),
+    "zai_proxy_request_size_bytes_count": Source("request_size_count"),
+    "zai_proxy_response_size_bytes_sum": Source("response_size_sum"),
+    "zai_proxy_response_size_bytes_count": Source("response_size_count"),
+    "zai_proxy_rate_limit_rejections_total": Source("rejections"),
+    "zai_proxy_rate_limit_adjustments_total": Source("adjustments", "direction"),
+    "zai_proxy_upstream_errors_total": Source("upstream_errors"),
+    "zai_proxy_retry_attempts_total": Source("retries"),
+    "zai_proxy_concurrent_requests": Source("concurrent"),
+    "zai_proxy_max_workers": Source("workers"),
+    "zai_proxy_worker_utilization_ratio": Source("utilization"),
+    "zai_proxy_rate_limit_requests_per_second": Source("rate_limit"),
+    "process_start_time_seconds": Source("start_time"),
+}
+#: Measures that are levels, not counts: summed as they are, with no increase.
+GAUGES = frozenset({"concurrent", "workers", "utilization", "rate_limit", "start_time"})
+_PREFIXES = (b"zai_proxy_", b"process_start_time_seconds")
+
+
+def resolve_series(name: str, labels: Mapping[str, str]) -> Slot | None:
+    """The slot a series of zai-proxy feeds, or None where zaidash does not read it."""
+    source = SOURCES.get(name)
+    if source is None:
+        return None
+    key = labels.get(source.label, "") if source.label else ""
+    if source.measure == "latency":
+        try:
+            bound = float(key)
+        except ValueError:
+            return None
+        return None if math.isnan(bound) else ("latency", format_bound(bound))
+    if source.measure == "requests" and not re.fullmatch(r"[0-9]{3}", key):
+        # One name for all of them: a target must not be able to invent keys without end.
+        key = "other"
+    return (source.measure, key)
+
+
+def format_bound(bound: float) -> str:
+    """A bucket's upper bound as Go's clients print it: ``1``, ``0.5``, ``+Inf``."""
+    return "+Inf" if bound == math.inf else repr(bound).removesuffix(".0")
+
+
+class Reading(NamedTuple):
+    """What one scrape of one target says.
+
+    at_s        when its answer began, on a monotonic clock
+    elapsed_s   seconds the increases cover; None on a target's first scrape, which has none
+    totals      counters and gauges by slot, summed over the label sets
+    increases   how much each counter grew, by slot
+    """
+
+    at_s: float
+    elapsed_s: float | None
+    totals: Mapping[Slot, float]
+    increases: Mapping[Slot, float]
+
+
+class _Process:
+    """The counters of one process of a target, as they stood when it was last seen."""
+
+    __slots__ = ("gone", "last", "seen_s")
+
+    def __init__(self, seen_s: float | None) -> None:
+        self.last: dict[bytes, float] = {}
+        self.gone: dict[bytes, tuple[float, float]] = {}  # key -> (value, when it vanished)
+        self.seen_s = seen_s
+
+    def increase(self, key: bytes, value: float) -> float:
+        """How much a counter grew since it was last seen; from 0 where it is new or fell."""
+        previous = self.last.pop(key, None)
+        if previous is None:
+            previous = self.gone.pop(key, (0.0, 0.0))[0]
+        return value - previous if value >= previous else value
+
+    def remember(self, current: dict[bytes, float], now_s: float, most_gone: int) -> None:
+        """Take ``current`` for the last values; what is in it no more counts as gone from now."""
+        for key, value in self.last.items():
+            self.gone[key] = (value, now_s)
+        for key, (_, gone_s) in list(self.gone.items()):  # the longest gone come first
+            if now_s - gone_s <= TargetState.FORGET_AFTER_S and len(self.gone) <= most_gone:
+                break
+            del self.gone[key]
+        self.last, self.seen_s = current, now_s
+
+
+class TargetState:
+    """Turns the samples of one target's scrapes into increases, exactly and per series.
+
+    A counter that fell, or a process start time that moved on, is a restart: the count begins at 0.
+    A start time that goes *back* is no restart but another process answering, as behind a load
+    balancer; each process then keeps counters of its own, and ``is_balanced`` says so.
+    """
+
+    #: Seconds after which a series, or a process, that is not seen any more is forgotten.
+    FORGET_AFTER_S = 300.0
+    #: Processes remembered per target; a restart loop must not collect more.
+    MAX_PROCESSES = 16
+    #: Distinct bucket bounds accepted; they end up in every snapshot.
+    MAX_BOUNDS = 200
+
+    def __init__(self, max_series: int = 20_000) -> None:
+        self._max_series = max_series
+        self._processes: dict[float | None, _Process] = {}
+        self._start: float | None = None
+        self._balanced_s = -math.inf
+        self._had_proxy_series = False
+        self.has_proxy_series = False
+
+    def is_balanced(self, now_s: float) -> bool:
+        """Whether several processes answered in turn within the last five minutes."""
+        return now_s - self._balanced_s < self.FORGET_AFTER_S
+
+    def read(self, samples: Sequence[Sample], now_s: float) -> Reading:
+        """Derive a scrape. Raises ScrapeError, and then remembers nothing of it."""
+        start = _start_time(samples)
+        self._check(samples, start)
+        process = self._process(start, now_s)
+        elapsed_s = None if process.seen_s is None else now_s - process.seen_s
+        totals: dict[Slot, float] = defaultdict(float)
+        increases: dict[Slot, float] = defaultdict(float)
+        current: dict[bytes, float] = {}
+        for (key, slot), value in samples:
+            if slot[0] in GAUGES:
+                if value == value:  # a NaN gauge counts as absent
+                    totals[slot] += value
+            elif 0 <= value < math.inf:  # and so does a counter that is no count
+                totals[slot] += value
+                increases[slot] += process.increase(key, value)
+                current[key] = value
+        process.remember(current, now_s, self._max_series)
+        if elapsed_s is None or elapsed_s <= 0:
+            return Reading(now_s, None, totals, {})
+        return Reading(now_s, elapsed_s, totals, increases)
+
+    def _check(self, samples: Sequence[Sample], start: float | None) -> None:
+        proxy_series = sum(1 for series, _ in samples if series.slot[0] != "start_time")
+        same_process = start is None or start == self._start or self._start is None
+        if not proxy_series and self._had_proxy_series and same_process:
+            raise ScrapeError("answered without any zai_proxy_ series, though it had some before")
+        bounds = len({series.slot for series, _ in samples if series.slot[0] == "latency"})
+        if bounds > self.MAX_BOUNDS:
+            raise ScrapeError(f"{bounds} latency buckets, at most {self.MAX_BOUNDS} are read")
+        self.has_proxy_series = proxy_series > 0
+        self._had_proxy_series |= self.has_proxy_series
+
+    def _process(self, start: float | None, now_s: float) -> _Process:
+        """The state of the process that answered, which is the current one from now on."""
+        previous = self._processes.get(self._start)
+        if start is None or (self._start is None and previous is not None):
+            # It says nothing, or says so for the first time: take it for the one before.
+            start = self._start if start is None else start
+            process = previous or _Process(None)
+            self._processes.pop(self._start, None)
+        elif start in self._processes:
+            process = self._processes.pop(start)
+            if start != self._start:
+                self._balanced_s = now_s
+        else:  # a restart: everything in it has happened since the scrape before
+            process = _Process(previous.seen_s if previous else None)
+        self._start = start
+        self._processes[start] = process
+        self._forget_processes(now_s)
+        return process
+
+    def _forget_processes(self, now_s: float) -> None:
+        for start, process in list(self._processes.items()):  # the longest unseen come first
+            is_old = process.seen_s is not None and now_s - process.seen_s > self.FORGET_AFTER_S
+            is_surplus = len(self._processes) > self.MAX_PROCESSES
+            if start != self._start and (is_old or is_surplus):
+                del self._processes[start]
+
+
+def _start_time(samples: Sequence[Sample]) -> float | None:
+    for series, value in samples:
+        if series.slot[0] == "start_time" and math.isfinite(value):
+            return value
+    return None
+
+
+class Merged:
+    """One variant at one tick: the readings of its targets, asked by FIELDS.
+
+    ``window`` has the increases of RATE_WINDOW by slot, or is None where there are none yet.
+    """
+
+    def __init__(
+        self,
+        readings: Sequence[Reading],
+        elapsed_s: float | None,
+        window: Mapping[Slot, float] | None,
+    ) -> None:
+        self._readings = readings
+        self.elapsed_s: float | None = elapsed_s
+        self._window = window
+
+    def total(self, measure: str, key: str = "") -> float:
+        return sum(reading.totals.get((measure, key), 0.0) for reading in self._readings)
+
+    def requests(self, first_digit: str) -> float:
+        """The requests answered with a status code of one class."""
+        return sum(
+            value
+            for reading in self._readings
+            for (measure, code), value in reading.totals.items()
+            if measure == "requests" and code[0] == first_digit
+        )
+
+    def gauge(self, measure: str) -> float | None:
+        levels = [r.totals[(measure, "")] for r in self._readings if (measure, "") in r.totals]
+        return sum(levels) if levels else None
+
+    def utilization(self) -> float | None:
+        """The exported ratio; over replicas weighted by ``max_workers`` where all export it."""
+        with_ratio = [r.totals for r in self._readings if ("utilization", "") in r.totals]
+        if not with_ratio:
+            return None
+        ratios = [totals[("utilization", "")] for totals in with_ratio]
+        weights = [totals.get(("workers", ""), 0.0) for totals in with_ratio]
+        if not all(0 < weight < math.inf for weight in weights):
+            weights = [1.0] * len(ratios)
+        return sum(map(float.__mul__, ratios, weights)) / sum(weights)
+
+    def rate(self, measure: str, key: str | None = None) -> float | None:
+        """Increase per second since the scrape before, summed over the replicas that have one."""
+        rates = self.rates_by_key(measure)
+        if rates is None:
+            return None
+        return float(sum(rates.values()) if key is None else rates.get(key, 0.0))
+
+    def rates_by_key(self, measure: str) -> dict[str, Any] | None:
+        """The same for every key of a measure."""
+        rated = [(r.increases, r.elapsed_s) for r in self._readings if r.elapsed_s]
+        rates: dict[str, Any] = {}
+        for increases, elapsed_s in rated:
+            for (of, key), increase in increases.items():
+                if of == measure:
+                    rates[key] = rates.get(key, 0.0) + increase / elapsed_s
+        return dict(sorted(rates.items())) if rated else None
+
+    def error_rate_pct(self) -> float | None:
+        """Share of 5xx in all requests of the window; 0 where there were none."""
+        if self._window is None:
+            return None
+        requests = {code: n for (m, code), n in self._window.items() if m == "requests"}
+        everything = sum(requests.values())
+        errors = sum(n for code, n in requests.items() if code[0] == "5")
+        return 100 * errors / everything if everything else 0.0
+
+    def latency_ms(self, q: float) -> float | None:
+        """A quantile of the window's request durations, in milliseconds."""
+        seconds = quantile(q, _cumulative(self._window or {}))
+        return None if seconds is None else seconds * 1000
+
+    def average(self, measure: str) -> float | None:
+        """Sum over count of the window, as for a size; None where nothing was counted."""
+        window = self._window or {}
+        count = window.get((measure + "_count", ""), 0.0)
+        return window.get((measure + "_sum", ""), 0.0) / count if count else None
+
+    def latency_buckets(self) -> dict[str, Any] | None:
+        """Requests by bucket since the scrape before: empty buckets left out, +Inf always there."""
+        rated = [reading.increases for reading in self._readings if reading.elapsed_s]
+        buckets = _cumulative(_sum_increases(rated))
+        if not buckets:
+            return None
+        counts, below = {}, 0.0
+        for bound, count in buckets:
+            if count > below or bound == math.inf:
+                counts[format_bound(bound)] = max(count - below, 0.0)
+            below = max(count, below)
+        return counts
+
+
+def _sum_increases(increases: Iterable[Mapping[Slot, float]]) -> dict[Slot, float]:
+    sums: dict[Slot, float] = defaultdict(float)
+    for one in increases:
+        for slot, value in one.items():
+            sums[slot] += value
+    return sums
+
+
+def _cumulative(increases: Mapping[Slot, float]) -> list[tuple[float, float]]:
+    """The histogram in the increases: (upper bound in seconds, requests up to it), ascending."""
+    return sorted((float(le), n) for (measure, le), n in increases.items() if measure == "latency")
+
+
+def quantile(q: float, buckets: Sequence[tuple[float, float]]) -> float | None:
+    """PromQL's ``histogram_quantile`` over ascending (upper bound, cumulative count) pairs.
+
+    Linear inside a bucket, 0 as the lower bound of the first, the largest finite bound where the
+    quantile falls into +Inf. None where Prometheus says NaN: no observation, no +Inf bucket.
+    https://github.com/prometheus/prometheus/blob/main/promql/quantile.go
+    """
+    if len(buckets) < 2 or buckets[-1][0] != math.inf:
+        return None
+    # A histogram scraped while it is written may be a little out of order.
+    counts = list(itertools.accumulate((count for _, count in buckets), max))
+    if counts[-1] <= 0:
+        return None
+    rank = q * counts[-1]
+    index = next(i for i, count in enumerate(counts) if count >= rank or i == len(counts) - 1)
+    upper = buckets[index][0]
+    if upper == math.inf:
+        return buckets[-2][0]
+    if index == 0:
+        return upper if upper <= 0 else upper * rank / counts[0]
+    lower, below = buckets[index - 1][0], counts[index - 1]
+    return lower + (upper - lower) * (rank - below) / (counts[index] - below)
+
+
+class VariantState:
+    """Merges the readings of one variant's targets into snapshots, tick by tick."""
+
+    def __init__(self, variant: str, interval_s: float, window_s: float) -> None:
+        self.variant = variant
+        #: Finite bucket bounds seen last, in seconds: latency_buckets leaves the empty ones out.
+        self.bounds: tuple[float, ...] = ()
+        # Scrapes are not spaced to the millisecond; half a tick decides what is still inside.
+        self._window_s = window_s - interval_s / 2
+        self._window: deque[tuple[float, Mapping[Slot, float]]] = deque()
+        self._has_increases = False
+        self._previous_s: float | None = None
+
+    def snapshot(self, ts_ms: int, readings: Sequence[Reading]) -> Snapshot:
+        """The variant's snapshot of a tick, from at least one reading."""
+        at_s = sum(reading.at_s for reading in readings) / len(readings)
+        rated = [reading.increases for reading in readings if reading.elapsed_s]
+        elapsed_s = None
+        if rated and self._previous_s is not None:
+            elapsed_s = at_s - self._previous_s
+        if rated:
+            self._has_increases = True
+            self._window.append((at_s, _sum_increases(rated)))
+        self._previous_s = at_s
+        merged = Merged(readings, elapsed_s, self._increases_of_window(at_s))
+        slots = {slot for reading in readings for slot in reading.totals if slot[0] == "latency"}
+        self.bounds = tuple(sorted(float(le) for _, le in slots if le != "+Inf"))
+        return Snapshot.build(ts_ms, self.variant, (field.derive(merged) for field in FIELDS))
+
+    def _increases_of_window(self, now_s: float) -> Mapping[Slot, float] | None:
+        while self._window and self._window[0][0] <= now_s - self._window_s:
+            self._window.popleft()
+        if not self._has_increases:
+            return None
+        return _sum_increases(increases for _, increases in self._window)
+
+
+# ---- Storage -------------------------------------------------------------------------------------
+
+_MINUTE_MS = 60_000
+
+_COLUMNS = ", ".join(["variant", "ts", *FIELD_INDEX])
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS {table} (
+    variant TEXT NOT NULL,
+    ts INTEGER NOT NULL, -- milliseconds since the epoch
+    {columns},
+    PRIMARY KEY (variant, ts)
+)"""
+_ADD_COLUMN = "ALTER TABLE {table} ADD COLUMN {column}"
+_INSERT = f"""
+INSERT OR IGNORE INTO metrics_5s ({_COLUMNS})
+VALUES ({", ".join("?" * (len(FIELDS) + 2))})"""
+
+# Snapshots that are encoded but not in the table, read as if they were; the parameter is a JSON
+# array of them. What is in the table by now is left out, or a sum would count it twice.
+_FROM_JSON = f"""
+SELECT json_extract(value, '$.variant') AS variant, json_extract(value, '$.timestamp') AS ts,
+       {", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in FIELD_INDEX)}
+FROM json_each(?)"""
+_UNWRITTEN = f"""
+SELECT * FROM ({_FROM_JSON}) AS unwritten
+WHERE NOT EXISTS (SELECT 1 FROM metrics_5s AS written
+                  WHERE written.variant = unwritten.variant AND written.ts = unwritten.ts)"""
+_RESTORE = f"INSERT OR IGNORE INTO metrics_5s ({_COLUMNS}) {_FROM_JSON}"
+
+_AVERAGES = ", ".join(f"{field.average}({field.name}) AS {field.name}" for field in FIELDS)
+_DOWNSAMPLE = f"""
+INSERT OR IGNORE INTO metrics_1m ({_COLUMNS})
+SELECT variant, ts / {_MINUTE_MS} * {_MINUTE_MS}, {_AVERAGES}
+FROM metrics_5s AS snapshot
+WHERE ts >= ? AND ts < ?
+  AND NOT EXISTS (SELECT 1 FROM metrics_1m AS minute
+                  WHERE minute.variant = snapshot.variant
+                    AND minute.ts = snapshot.ts / {_MINUTE_MS} * {_MINUTE_MS})
+GROUP BY variant, ts / {_MINUTE_MS}"""
+_DELETE_EXPIRED = "DELETE FROM {table} WHERE ts < ?"
+
+_PRAGMAS = (
+    "PRAGMA auto_vacuum = INCREMENTAL",  # of effect on a new file only: lets it shrink later
+    "PRAGMA journal_mode = WAL",  # readers do not block the writer, nor the writer them
+    "PRAGMA synchronous = NORMAL",  # safe against a crash of the process; no fsync per commit
+    "PRAGMA journal_size_limit = 4194304",  # the log shrinks again after a burst
+    "PRAGMA cache_size = -1024",  # KiB per connection; the kernel caches the file anyway
+)
+#: SQLite's result codes for a file that is no use as a database.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _column(field: Field) -> str:
+    return f"{field.name} {field.sql_type}"
+
+
+class _MergeByKey:
+    """Base of two SQL aggregates over JSON objects of numbers, which SQLite cannot merge itself."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = defaultdict(int)
+        self._rows = 0
+
+    def step(self, text: str | None) -> None:
+        with contextlib.suppress(TypeError, ValueError, AttributeError):
+            # A NULL, or what somebody else wrote into the file, is left out.
+            for key, number in json.loads(text or "").items():
+                self._sums[key] += number
+            self._rows += 1
+
+    def _merged(self, divisor: int, whole: bool) -> str | None:
+        if not self._rows:
+            return None
+        merged = {key: tidy(n / divisor if divisor > 1 else n, whole) or 0
+                  for key, n in self._sums.items()}  # fmt: skip
+        return _encode(merged).decode()
+
+
+class SumByKey(_MergeByKey):
+    """``{"1":2} , {"1":1,"2":4}`` become ``{"1":3,"2":4}``."""
+
+    def finalize(self) -> str | None:
+        return self._merged(1, whole=True)
+
+
+class AverageByKey(_MergeByKey):
+    """``{"200":4}, {"200":2,"500":1}`` become ``{"200":3,"500":0.5}``: absent counts as 0."""
+
+    def finalize(self) -> str | None:
+        return self._merged(self._rows, whole=False)
+
+
+class Timings:
+    """A Prometheus histogram of durations in seconds; any thread may observe."""
+
+    BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+    def __init__(self) -> None:
+        self._counts_lock = threading.Lock()  # guards the three below
+        self._counts = [0] * (len(self.BOUNDS) + 1)
+        self._sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        index = next((i for i, le in enumerate(self.BOUNDS) if seconds <= le), len(self.BOUNDS))
+        with self._counts_lock:
+            self._counts[index] += 1
+            self._sum_s += seconds
+
+    @contextlib.contextmanager
+    def time(self) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.observe(time.perf_counter() - started)
+
+    def read(self) -> tuple[list[tuple[str, int]], float]:
+        """Cumulative (le, count) pairs up to +Inf, and the sum in seconds."""
+        with self._counts_lock:
+            counts, total_s = list(itertools.accumulate(self._counts)), self._sum_s
+        return list(zip([*map(format_bound, self.BOUNDS), "+Inf"], counts, strict=True)), total_s
+
+
+class Query(NamedTuple):
+    """A question to the history: times in milliseconds, both ends included.
+
+    ``points`` asks for at most so many rows per variant, averaged; None for all there are.
+    """
+
+    start_ms: int
+    end_ms: int
+    variants: tuple[str, ...]
+    fields: tuple[Field, ...] = FIELDS
+    points: int | None = None
+
+
+class Summary(NamedTuple):
+    """Totals of one variant over a window; None where no rate is known in it."""
+
+    requests: float | None
+    errors: float | None
+    tokens: tuple[float | None, ...]  # input, output, cache_read, cache_write
+    latency_buckets: dict[str, float]
+
+
+class Store:
+    """The database file, its one writer thread, and a few connections for readers.
+
+    ``put`` never blocks and never fails: a snapshot waits in memory until the writer has it on
+    disk, for an hour if need be. ``problem`` says in a sentence what is wrong, or is None. Readers
+    see waiting snapshots as if they were written, and the last hour even where the file is gone.
+
+    ``recent`` returns the encoded snapshots of the last hour; with it a fresh file, after the old
+    one was removed or set aside, starts out with that hour.
+    """
+
+    #: Ranges up to this long read metrics_5s, longer ones metrics_1m.
+    FINE_RANGE_MS = 3_600_000
+    #: How long snapshots wait for a disk that does not take them.
+    WAIT_MS = 3_600_000
+    #: Rows per variant read in one go: bounds a query's memory and how long it holds a connection.
+    SLICE_ROWS = 500
+    #: Columns aggregated in one statement for format=columns.
+    SLICE_FIELDS = 8
+    #: Idle reading connections kept, each with its page cache.
+    MAX_IDLE_READERS = 4
+    #: Seconds until a write that failed is tried again, or the tick where that is shorter.
+    RETRY_S = 5.0
+
+    def __init__(
+        self,
+        config: Config,
+        recent: Callable[[], list[bytes]] = list,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = config.db_path
+        self._config = config
+        self._interval_ms = round(config.interval_s * 1000)
+        self._recent = recent
+        self._wall = wall
+        self._log = log.getChild("storage")
+        self._lock_file: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._file_id: tuple[int, int] | None = None  # device and inode of the open file
+        self._is_fresh = False  # opened again: the last hour may be missing in it
+        self._changed_from_ms: float = -math.inf  # the earliest row since minutes were averaged
+        # Guards the six below, which put(), readers and the writer thread share.
+        self._state_lock = threading.Condition()
+        self._waiting: deque[Snapshot] = deque()
+        self._idle_readers: list[sqlite3.Connection] = []
+        self._generation = 0  # grows when the file is another one: older connections are closed
+        self._downsampled_ms = 0  # complete minutes before this are in metrics_1m
+        self._problem: str | None = None
+        self._is_damaged = False  # a reader came upon a damaged page
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
+        self.writes = Timings()
+        self.queries = Timings()
+        self.written = 0
+        self.dropped = 0
+
+    # Life cycle
+
+    def open(self) -> None:
+        """Lock and open the file. Raises StorageError where another zaidash holds it.
+
+        A file that cannot be opened for another reason is a ``problem``, retried by the writer.
+        """
+        self._take_lock()
+        try:
+            self._open_writer()
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, timeout_s: float = 3.0) -> None:
+        """Write what waits, checkpoint and close. May be called again."""
+        with self._state_lock:
+            self._closing = True
+            self._state_lock.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._log.error("the database did not close in time: timeout=%ss", timeout_s)
+            return
+        self._close_connections()
+        if self._lock_file:
+            self._lock_file.close()
+            self._lock_file = None
+
+    def _take_lock(self) -> None:
+        """Hold an exclusive lock beside the database for as long as the process lives.
+
+        The kernel drops it with the process, whatever ends that. It is SQLite's own lock on an
+        empty file, so it works wherever the database does, and readers such as ``sqlite3`` may
+        still open the database itself.
+        """
+        try:
+            self._lock_file = sqlite3.connect(
+                f"{self.path}-lock", timeout=0, isolation_level=None, check_same_thread=False
+            )
+            self._lock_file.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            if _primary_code(error) == sqlite3.SQLITE_BUSY:
+                raise StorageError(
+                    f"DB_PATH={self.path}: another zaidash uses this database;"
+                    " stop it or choose another file"
+                ) from None
+            self._log.warning("cannot lock the database: path=%s-lock reason=%s", self.path, error)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        uri = f"file:{urllib.parse.quote(str(self.path))}?mode={mode}"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False
+        )
+        _add_aggregates(connection)
+        return connection
+
+    def _open_writer(self) -> sqlite3.Connection:
+        """Open and prepare the file; one that is no use is set aside, and a fresh one opened."""
+        try:
+            writer = self._prepare(self._connect("rwc"))
+        except sqlite3.DatabaseError as error:
+            if _primary_code(error) not in _DAMAGED:
+                raise
+            self._close_connections()
+            self._set_aside(str(error))
+            writer = self._prepare(self._connect("rwc"))
+        self._writer, self._file_id = writer, self._current_file_id()
+        return writer
+
+    def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Pragmas, a check, and the tables with all their columns."""
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+            _check_pages(connection)
+            with _transaction(connection):
+                for table in ("metrics_5s", "metrics_1m"):
+                    self._prepare_table(connection, table)
+            (newest_ms,) = connection.execute("SELECT MAX(ts) FROM metrics_1m").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        self._changed_from_ms = -math.inf
+        with self._state_lock:
+            self._downsampled_ms = 0 if newest_ms is None else newest_ms + _MINUTE_MS
+        return connection
+
+    def _prepare_table(self, connection: sqlite3.Connection, table: str) -> None:
+        columns = ",\n    ".join(map(_column, FIELDS))
+        connection.execute(_SCHEMA.format(table=table, columns=columns))
+        info = connection.execute(f"PRAGMA table_info({table})").fetchall()
+        keys = [name for _, name, _, _, _, key in sorted(info, key=lambda c: c[5]) if key]
+        if keys != ["variant", "ts"]:
+            raise _damage(f"its table {table} is not zaidash's")
+        present = {name for _, name, *_ in info}
+        for field in FIELDS:
+            if field.name not in present:
+                connection.execute(_ADD_COLUMN.format(table=table, column=_column(field)))
+                self._log.info("added a missing column: table=%s column=%s", table, field.name)
+
+    def _set_aside(self, reason: str) -> None:
+        """Rename the file and its journals, so that nothing of them is lost."""
+        stamp = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
+        aside = f"{self.path}.corrupt-{stamp}"
+        for attempt in itertools.count(2):
+            if not os.path.lexists(aside):
+                break
+            aside = f"{self.path}.corrupt-{stamp}-{attempt}"
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
+        self._log.error(
+            "the database cannot be used and was set aside, starting a fresh one:"
+            " path=%s kept=%s reason=%s", self.path, aside, reason)  # fmt: skip
+
+    def _close_connections(self) -> None:
+        with self._state_lock:
+            self._generation += 1
+            connections = self._idle_readers
+            self._idle_readers = []
+        if self._writer:
+            connections.append(self._writer)
+            self._writer = None
+        for connection in connections:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    # Writing
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Hand a snapshot to the writer."""
+        with self._state_lock:
+            self._waiting.append(snapshot)
+            while snapshot.ts_ms - self._waiting[0].ts_ms > self.WAIT_MS:
+                self._waiting.popleft()
+                self.dropped += 1
+            self._state_lock.notify_all()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the database takes no snapshots at the moment, or None."""
+        return self._problem
+
+    @property
+    def waiting(self) -> int:
+        """Snapshots that are not on disk yet."""
+        return len(self._waiting)
+
+    def size_bytes(self) -> int:
+        """The database file with its log, 0 where there is none."""
+        size = 0
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                size += os.stat(f"{self.path}{suffix}").st_size
+        return size
+
+    def fill(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Write rows, as Snapshot.row makes them, and average their minutes: before start()."""
+        if self._writer:
+            with _transaction(self._writer):
+                self._writer.executemany(_INSERT, rows)
+            self._downsample(self._writer)
+
+    def _run(self) -> None:
+        next_job_s = time.monotonic()
+        while True:
+            with self._state_lock:
+                retry_s = min(self.RETRY_S, self._config.interval_s) if self._problem else math.inf
+                timeout_s = min(retry_s, max(next_job_s - time.monotonic(), 0))
+                if (not self._waiting or self._problem) and not self._closing and timeout_s > 0:
+                    self._state_lock.wait(min(timeout_s, 60))
+                is_last = self._closing
+            is_due = time.monotonic() >= next_job_s
+            self._work(job=is_due and not is_last)
+            if is_due and not self._problem:
+                next_job_s = time.monotonic() + self._config.downsample_interval_s
+            if is_last:
+                return self._checkpoint()
+
+    def _work(self, job: bool) -> None:
+        """Write what waits, and do the periodic job where it is due; any failure is a problem."""
+        try:
+            writer = self._usable_writer()
+            self._write_waiting(writer)
+            if self._is_fresh:
+                with _transaction(writer):
+                    writer.execute(_RESTORE, (_array(self._recent()),))
+                self._is_fresh = False
+            if job:
+                self._downsample(writer)
+                self._delete_expired(writer)
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error)
+        else:
+            if self._problem:
+                self._log.info("the database works again: path=%s", self.path)
+            self._problem = None
+
+    def _usable_writer(self) -> sqlite3.Connection:
+        """The writing connection, opened again where the file failed, vanished or was replaced."""
+        if self._writer and self._is_damaged:
+            self._is_damaged = False
+            _check_pages(self._writer)
+        if self._writer and self._file_id != self._current_file_id():
+            self._log.error("the database file was removed or replaced: path=%s", self.path)
+            self._close_connections()
+        writer = self._writer
+        if writer is None:
+            writer = self._open_writer()
+            self._is_fresh = True
+        return writer
+
+    def _current_file_id(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino)
+
+    def _write_waiting(self, writer: sqlite3.Connection) -> None:
+        with self._state_lock:
+            batch = list(self._waiting)
+        if not batch:
+            return
+        with self.writes.time(), _transaction(writer):
+            before = writer.total_changes
+            writer.executemany(_INSERT, (snapshot.row() for snapshot in batch))
+            written = writer.total_changes - before
+        self._changed_from_ms = min(self._changed_from_ms, *(s.ts_ms for s in batch))
+        with self._state_lock:
+            for snapshot in batch:  # put() may have dropped the oldest meanwhile
+                if self._waiting and self._waiting[0] is snapshot:
+                    self._waiting.popleft()
+        self.written += written
+        if written < len(batch):
+            self._log.warning(
+                "snapshots were not stored, their time is taken already: the clock went back, or"
+                " zaidash was restarted within a tick: count=%s", len(batch) - written)  # fmt: skip
+
+    def _downsample(self, writer: sqlite3.Connection) -> None:
+        """Average the minutes that are over into metrics_1m, each once: the table is the proof."""
+        # The last scrape of a minute may take its whole deadline.
+        over_ms = round((self._wall() - self._config.timeout_s - 1) * 1000)
+        over_ms -= over_ms % _MINUTE_MS
+        from_ms = min(self._changed_from_ms, self._downsampled_ms)
+        from_ms = 0 if from_ms == -math.inf else int(from_ms) // _MINUTE_MS * _MINUTE_MS
+        with _transaction(writer):
+            writer.execute(_DOWNSAMPLE, (from_ms, over_ms))
+        self._changed_from_ms = math.inf
+        with self._state_lock:
+            self._downsampled_ms = over_ms
+
+    def _delete_expired(self, writer: sqlite3.Connection) -> None:
+        now_ms = round(self._wall() * 1000)
+        retention = (
+            ("metrics_5s", self._config.retention_5s_s, self._downsampled_ms),
+            ("metrics_1m", self._config.retention_1m_s, now_ms),
+        )
+        with _transaction(writer):
+            for table, seconds, at_most_ms in retention:
+                before_ms = min(now_ms - round(seconds * 1000), at_most_ms)
+                writer.execute(_DELETE_EXPIRED.format(table=table), (before_ms,))
+        (free,) = writer.execute("PRAGMA freelist_count").fetchone()
+        (pages,) = writer.execute("PRAGMA page_count").fetchone()
+        if free > pages // 4:  # a shorter retention; else the free pages are used again anyway
+            writer.execute(f"PRAGMA incremental_vacuum({free - pages // 8})").fetchall()
+
+    def _fail(self, error: Exception) -> None:
+        """Note why the file cannot be used; log when that starts and when the reason changes."""
+        self._close_connections()
+        reason = f"{error} ({self.path})"
+        if _primary_code(error) in _DAMAGED:
+            with contextlib.suppress(OSError):
+                self._set_aside(str(error))
+        if reason != self._problem:
+            self._log.error(
+                "cannot write to the database, snapshots wait in memory: path=%s reason=%s",
+                self.path, error)  # fmt: skip
+        self._problem = reason
+
+    def _checkpoint(self) -> None:
+        if self._waiting:
+            self._log.error("snapshots were not written: count=%s", len(self._waiting))
+        if self._writer:
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    # Reading: any thread
+
+    def last_hour(self) -> list[tuple[int, str, bytes]]:
+        """(ts, variant, encoded snapshot) of the last hour, oldest first."""
+        now_ms = round(self._wall() * 1000)
+        with self._reader() as reader:
+            rows = reader.execute(
+                f"SELECT ts, variant, {_json_object(FIELDS)} FROM metrics_5s"
+                " WHERE variant IN (SELECT DISTINCT variant FROM metrics_5s) AND ts BETWEEN ? AND ?"
+                " ORDER BY ts, variant",
+                (now_ms - self.FINE_RANGE_MS, now_ms),
+            )
+            return [(ts, variant, text.encode()) for ts, variant, text in rows]
+
+    def json_rows(self, query: Query) -> Iterator[bytes]:
+        """A JSON array of snapshots, oldest first, in pieces that SQLite has put together."""
+        yield b"["
+        comma = b""
+        for lines in self._slices(query, _json_object(query.fields)):
+            if lines:
+                yield comma + ",".join(lines).encode()
+                comma = b","
+        yield b"]"
+
+    def csv_rows(self, query: Query) -> Iterator[bytes]:
+        """A header and one line per row, oldest first; JSON fields quoted, null left empty."""
+        yield ",".join(["timestamp", "variant", *(field.name for field in query.fields)]).encode()
+        yield b"\r\n"
+        for lines in self._slices(query, _csv_line(query.fields)):
+            yield "".join(line + "\r\n" for line in lines).encode()
+
+    def json_columns(self, query: Query) -> Iterator[bytes]:
+        """``{"production":{"timestamp":[...],"req_rate":[...]}}``, column by column."""
+        for number, variant in enumerate(query.variants):
+            yield (b"," if number else b"{") + _encode(variant) + b":{"
+            one = query._replace(variants=(variant,))
+            names = ["ts", *(field.name for field in query.fields)]
+            for first in range(0, len(names), self.SLICE_FIELDS):
+                some = names[first : first + self.SLICE_FIELDS]
+                columns = self._columns(one, some)
+                pairs = (
+                    f'"{"timestamp" if name == "ts" else name}":[{column or ""}]'
+                    for name, column in zip(some, columns, strict=True)
+                )
+                yield ("," if first else "").encode() + ",".join(pairs).encode()
+            yield b"}"
+        yield b"}" if query.variants else b"{}"
+
+    def _columns(self, query: Query, names: Sequence[str]) -> Sequence[str | None]:
+        fields = tuple(FIELDS[FIELD_INDEX[name]] for name in names if name != "ts")
+        with self.queries.time(), self._reader() as reader:
+            rows, parameters = self._rows(
+                query._replace(fields=fields), query.start_ms, query.end_ms
+            )
+            columns = ", ".join(f"group_concat(ifnull({name}, 'null'))" for name in names)
+            statement = f"SELECT {columns} FROM (SELECT * FROM ({rows}) ORDER BY ts)"
+            return tuple(reader.execute(statement, parameters).fetchone())
+
+    def _slices(self, query: Query, expression: str) -> Iterator[list[str]]:
+        """An expression over all rows of a query, in lists of bounded size, oldest first."""
+        step_ms, origin_ms = self._bins(query)
+        width_ms = self.SLICE_ROWS * step_ms
+        start_ms = query.start_ms
+        while start_ms <= query.end_ms:
+            end_ms = min(start_ms - (start_ms - origin_ms) % width_ms + width_ms - 1, query.end_ms)
+            with self.queries.time(), self._reader() as reader:
+                rows, parameters = self._rows(query, start_ms, end_ms)
+                statement = f"SELECT {expression} FROM ({rows}) ORDER BY ts, variant"
+                lines = [line for (line,) in reader.execute(statement, parameters)]
+            yield lines
+            start_ms = end_ms + 1
+
+    def _is_fine(self, query: Query) -> bool:
+        """Whether metrics_5s answers: a short range, and not one that has expired there."""
+        oldest_ms = round((self._wall() - self._config.retention_5s_s) * 1000)
+        is_short = query.end_ms - query.start_ms <= self.FINE_RANGE_MS
+        return is_short and query.start_ms >= oldest_ms - self._interval_ms
+
+    def _resolution_ms(self, query: Query) -> int:
+        return self._interval_ms if self._is_fine(query) else max(_MINUTE_MS, self._interval_ms)
+
+    def _bins(self, query: Query) -> tuple[int, int]:
+        """Width and origin of the bins that leave at most ``points`` rows per variant.
+
+        They lie on multiples of their width, so that a row does not wander between requests; but
+        no multiple need hold a whole window, so a single bin begins where the window does.
+        """
+        base_ms = self._resolution_ms(query)
+        if query.points is None:
+            return base_ms, 0
+        span_ms = query.end_ms - query.start_ms + 1
+        if query.points == 1:
+            return span_ms, query.start_ms
+        step_ms = max(math.ceil(span_ms / query.points / base_ms), 1) * base_ms
+        while query.end_ms // step_ms - query.start_ms // step_ms >= query.points:
+            step_ms += base_ms
+        return step_ms, 0
+
+    def _rows(self, query: Query, start_ms: int, end_ms: int) -> tuple[str, list[Any]]:
+        """The statement for the rows of a query within a slice of it, and its parameters."""
+        columns = ", ".join(["variant", "ts", *(field.name for field in query.fields)])
+        variants = ", ".join("?" * len(query.variants))
+        within = f"variant IN ({variants}) AND ts BETWEEN ? AND ?"
+        fine, waiting = self._fine_table(columns)
+        if self._is_fine(query):
+            rows = f"SELECT {columns} FROM ({fine}) WHERE {within}"
+            parameters = [*waiting, *query.variants, start_ms, end_ms]
+        else:
+            with self._state_lock:
+                averaged_ms = self._downsampled_ms
+            # A minute that has begun within the window is wanted whole, as the stored ones are.
+            last_ms = end_ms - end_ms % _MINUTE_MS + _MINUTE_MS - 1
+            first_ms = -(-start_ms // _MINUTE_MS) * _MINUTE_MS
+            minutes = _grouped(f"SELECT {columns} FROM ({fine}) WHERE {within}", query.fields,
+                               _MINUTE_MS)  # fmt: skip
+            rows = f"SELECT {columns} FROM metrics_1m WHERE {within} UNION ALL {minutes}"
+            parameters = [*query.variants, start_ms, min(end_ms, averaged_ms - 1)]
+            parameters += [*waiting, *query.variants, max(first_ms, averaged_ms), last_ms]
+        if query.points is not None:
+            rows = _grouped(rows, query.fields, *self._bins(query))
+        return rows, parameters
+
+    def _fine_table(self, columns: str) -> tuple[str, list[str]]:
+        """metrics_5s and what waits to get there, with the parameter that takes."""
+        with self._state_lock:
+            waiting = [snapshot.encoded for snapshot in self._waiting]
+        rows = f"SELECT {columns} FROM metrics_5s"
+        if not waiting:
+            return rows, []
+        return f"{rows} UNION ALL SELECT {columns} FROM ({_UNWRITTEN})", [_array(waiting)]
+
+    def summarize(self, query: Query) -> dict[str, Summary]:
+        """Totals per variant over a window: rates times the time they cover, buckets added up."""
+        rate_names = ("token_rate_in", "token_rate_out", "token_rate_cache_read",
+                      "token_rate_cache_write")  # fmt: skip
+        tokens = ", ".join(f"SUM({name} * elapsed_s)" for name in rate_names)
+        errors = "SELECT SUM(value) FROM json_each(status_code_rates) WHERE key LIKE '5%'"
+        names = (*rate_names, "elapsed_s", "req_rate", "status_code_rates", "latency_buckets")
+        query = query._replace(fields=tuple(FIELDS[FIELD_INDEX[name]] for name in names))
+        with self.queries.time(), self._reader() as reader:
+            rows, parameters = self._rows(query, query.start_ms, query.end_ms)
+            statement = f"""
+                SELECT variant, SUM(req_rate * elapsed_s), SUM(ifnull(({errors}), 0) * elapsed_s),
+                       sum_by_key(latency_buckets), {tokens}
+                FROM ({rows}) GROUP BY variant"""
+            found = reader.execute(statement, parameters).fetchall()
+        return {
+            variant: Summary(requests, None if requests is None else failed, tuple(counts),
+                             json.loads(buckets or "{}"))
+            for variant, requests, failed, buckets, *counts in found
+        }  # fmt: skip
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one read. Raises StorageError where the database fails it."""
+        with self._state_lock:
+            generation = self._generation
+            reader = self._idle_readers.pop() if self._idle_readers else None
+        try:
+            reader = reader or self._new_reader()
+            yield reader
+        except sqlite3.Error as error:
+            if _primary_code(error) in _DAMAGED:
+                self._is_damaged = True  # the writer looks into it
+            if reader:
+                reader.close()
+            raise StorageError(f"the history cannot be read: {error} ({self.path})") from error
+        except BaseException:
+            if reader:
+                reader.close()
+            raise
+        with self._state_lock:
+            if generation == self._generation and len(self._idle_readers) < self.MAX_IDLE_READERS:
+                self._idle_readers.append(reader)
+                return
+        reader.close()
+
+    def _new_reader(self) -> sqlite3.Connection:
+        """A connection to the file; where there is none, to a copy of the last hour in memory."""
+        try:
+            reader = self._connect("rw")
+            reader.execute("PRAGMA cache_size = -1024")
+            reader.execute("SELECT 1 FROM metrics_5s LIMIT 1").fetchall()
+            return reader
+        except sqlite3.OperationalError:
+            if not self._problem:
+                raise
+        reader = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        _add_aggregates(reader)
+        for table in ("metrics_5s", "metrics_1m"):
+            columns = ", ".join(map(_column, FIELDS))
+            reader.execute(_SCHEMA.format(table=table, columns=columns))
+        reader.execute(_RESTORE, (_array(self._recent()),))
+        return reader
+
+
+def _add_aggregates(connection: sqlite3.Connection) -> None:
+    # typeshed asks for one argument of a single type; both classes take a str or None.
+    connection.create_aggregate("sum_by_key", 1, SumByKey)  # type: ignore[arg-type]
+    connection.create_aggregate("average_by_key", 1, AverageByKey)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, with the write lock from the start: no deadlock half way."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _check_pages(connection: sqlite3.Connection) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _damage(verdict)
+
+
+def _damage(reason: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _primary_code(error: Exception) -> int:
+    """SQLite's primary result code, the low byte of the extended one; 0 where there is none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _array(encoded: Iterable[bytes]) -> str:
+    return (b"[" + b",".join(encoded) + b"]").decode()
+
+
+def _grouped(rows: str, fields: Sequence[Field], step_ms: int, origin_ms: int = 0) -> str:
+    """The rows averaged within bins of one width, counted from an origin."""
+    bin_number = f"(ts - {origin_ms}) / {step_ms}"
+    averages = (f"{field.average}({field.name}) AS {field.name}" for field in fields)
+    columns = ", ".join(["variant", f"{bin_number} * {step_ms} + {origin_ms} AS ts", *averages])
+    return f"SELECT {columns} FROM ({rows}) GROUP BY variant, {bin_number}"
+
+
+def _json_object(fields: Sequence[Field]) -> str:
+    """An SQL expression for a row as Snapshot.encoded has it; printf is SQLite's fastest way."""
+    pairs = "".join(f',"{field.name}":%s' for field in fields)
+    values = "".join(f", ifnull({field.name}, 'null')" for field in fields)
+    return f"""printf('{{"timestamp":%d,"variant":"%s"{pairs}}}', ts, variant{values})"""
+
+
+def _csv_line(fields: Sequence[Field]) -> str:
+    values = "".join(
+        f""", '"' || replace({field.name}, '"', '""') || '"'"""
+        if field.sql_type == "TEXT"
+        else f", {field.name}"
+        for field in fields
+    )
+    return f"printf('%d,%s{',%s' * len(fields)}', ts, variant{values})"
+
+
+# ---- Collector -----------------------------------------------------------------------------------
+
+
+class _HttpConnection(http.client.HTTPConnection):
+    """A connection that asks its Fetch for the socket."""
+
+    fetch: Fetch
+
+    def connect(self) -> None:
+        self.sock = self.fetch.dial(self.host, self.port)
+
+
+class _HttpsConnection(http.client.HTTPSConnection):
+    fetch: Fetch
+    context: ClassVar[ssl.SSLContext | None] = None
+
+    def connect(self) -> None:
+        if self.context is None:  # reading the CA certificates takes 20 ms: once, where needed
+            type(self).context = ssl.create_default_context()
+        assert self.context is not None
+        plain = self.fetch.dial(self.host, self.port)
+        self.sock = self.context.wrap_socket(plain, server_hostname=self.host)
+
+
+class Fetch:
+    """One GET of a target's metrics, which another thread may ``abort`` at its deadline.
+
+    ``address`` is connected to instead of the URL's host, whose name still goes into the Host
+    header and is checked against the certificate. Proxies of the environment play no part.
+    urllib.request would not do: it bounds each read but not the whole, reads the body of a
+    redirect however long it is, and takes credentials along to another host.
+    """
+
+    MAX_REDIRECTS = 5
+    REDIRECTS = frozenset({301, 302, 303, 307, 308})
+    CHUNK_BYTES = 65_536
+
+    def __init__(self, url: str, timeout_s: float, max_bytes: int, address: str | None = None):
+        self._url = url
+        self._timeout_s = timeout_s
+        self._deadline_s = time.monotonic() + timeout_s
+        self._max_bytes = max_bytes
+        self._address = address
+        self._socket_lock = threading.Lock()  # guards the two below against abort()
+        self._handle: socket.socket | None = None
+        self._is_aborted = False
+
+    def abort(self) -> None:
+        """Let ``run`` fail now, whatever it waits for; a name look-up alone cannot be cut short."""
+        with self._socket_lock:
+            self._is_aborted = True
+            if self._handle:
+                with contextlib.suppress(OSError):
+                    self._handle.shutdown(socket.SHUT_RDWR)
+
+    def run(self) -> tuple[bytes, float]:
+        """The body, decompressed, and when the answer began on the monotonic clock.
+
+        Raises ScrapeError.
+        """
+        try:
+            return self._follow()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if self._is_aborted or isinstance(error, TimeoutError):
+                raise self.too_late(self._timeout_s) from None
+            raise ScrapeError(_reason(error)) from error
+        finally:
+            self._release()
+
+    @staticmethod
+    def too_late(timeout_s: float) -> ScrapeError:
+        return ScrapeError(f"no complete answer within {format_duration(timeout_s)}")
+
+    def dial(self, host: str, port: int) -> socket.socket:
+        """A connected socket; a second handle on it stays here for ``abort``."""
+        self._release()
+        first_host = urllib.parse.urlsplit(self._url).hostname
+        name = self._address if self._address and host.strip("[]") == first_host else host
+        error: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            name.strip("[]"), port, type=socket.SOCK_STREAM
+        ):
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.settimeout(max(self._deadline_s - time.monotonic(), 0.001))
+                connection.connect(address)
+                self._hold(connection)
+                return connection
+            except OSError as failure:
+                error = failure
+                connection.close()
+        raise error or OSError(f"{host} has no address")
+
+    def _hold(self, connection: socket.socket) -> None:
+        with self._socket_lock:
+            if self._is_aborted:
+                raise TimeoutError
+            self._handle = connection.dup()
+
+    def _release(self) -> None:
+        with self._socket_lock:
+            if self._handle:
+                self._handle.close()
+                self._handle = None
+
+    def _follow(self) -> tuple[bytes, float]:
+        url = self._url
+        for _ in range(self.MAX_REDIRECTS + 1):
+            parts = urllib.parse.urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ScrapeError(f"redirected to {mask_credentials(url)!r}, which is not http(s)")
+            connection = self._connection(parts)
+            try:
+                connection.request("GET", _request_target(parts), headers=self._headers(url))
+                response = connection.getresponse()
+                at_s = time.monotonic()
+                if response.status in self.REDIRECTS and response.headers["Location"]:
+                    url = urllib.parse.urljoin(url, response.headers["Location"])
+                    continue
+                if response.status != 200:
+                    reason = response.reason[:80]
+                    raise ScrapeError(f"answered {response.status} {reason}".rstrip())
+                return self._body(response), at_s
+            finally:
+                connection.close()
+        raise ScrapeError(f"more than {self.MAX_REDIRECTS} redirects")
+
+    def _connection(self, parts: urllib.parse.SplitResult) -> http.client.HTTPConnection:
+        scheme, host, port = _server(parts)
+        kind = _HttpsConnection if scheme == "https" else _HttpConnection
+        connection: _HttpConnection | _HttpsConnection = kind(host, port)
+        connection.fetch = self
+        return connection
+
+    def _headers(self, url: str) -> dict[str, str]:
+        headers = {
+            "Accept": "text/plain;version=0.0.4,*/*;q=0.1",
+            "Accept-Encoding": "gzip",
+            "User-Agent": f"zaidash/{__version__}",
+            "Connection": "close",
+        }
+        parts, first = urllib.parse.urlsplit(url), urllib.parse.urlsplit(self._url)
+        if parts.username is None and _server(parts) == _server(first):
+            parts = first  # the credentials are meant for this server, and for no other
+        if parts.username is not None:
+            pair = f"{parts.username}:{parts.password or ''}"
+            token = base64.b64encode(urllib.parse.unquote_to_bytes(pair))
+            headers["Authorization"] = f"Basic {token.decode()}"
+        return headers
+
+    def _body(self, response: http.client.HTTPResponse) -> bytes:
+        encoding = (response.headers["Content-Encoding"] or "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            raise ScrapeError(f"answered with Content-Encoding {encoding[:40]!r}, asked for gzip")
+        received = self._receive(response)
+        return self._gunzip(received) if encoding == "gzip" else received
+
+    def _receive(self, response: http.client.HTTPResponse) -> bytes:
+        chunks, size = [], 0
+        expected = response.length  # http.client counts this down and says nothing at the end
+        while chunk := response.read(self.CHUNK_BYTES):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+        if self._is_aborted:
+            raise TimeoutError
+        if expected is not None and size < expected:
+            raise ScrapeError(f"the body stopped after {size} of {expected} bytes")
+        return b"".join(chunks)
+
+    def _gunzip(self, data: bytes) -> bytes:
+        body = bytearray()
+        while data:
+            stream = zlib.decompressobj(wbits=31)
+            try:
+                body += stream.decompress(data, self._max_bytes - len(body) + 1)
+            except zlib.error as error:
+                raise ScrapeError(f"the body is not gzip: {error}") from None
+            if len(body) > self._max_bytes:
+                raise self._too_large()
+            if not stream.eof:
+                raise ScrapeError(f"the gzip body stopped half way, after {len(data)} bytes")
+            data = stream.unused_data
+        return bytes(body)
+
+    def _too_large(self) -> ScrapeError:
+        return ScrapeError(f"the body is larger than {self._max_bytes} bytes (SCRAPE_MAX_BYTES)")
+
+
+def _server(parts: urllib.parse.SplitResult) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL."""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, parts.hostname or "", port
+
+
+def _request_target(parts: urllib.parse.SplitResult) -> str:
+    target = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    return f"{target}?{parts.query}" if parts.query else target
+
+
+def _reason(error: Exception) -> str:
+    """A failed fetch in words; nothing in it comes from the URL, so no credential can."""
+    if isinstance(error, socket.gaierror):
+        return f"the host name cannot be resolved: {error.strerror}"
+    if isinstance(error, http.client.IncompleteRead):
+        return f"the body stopped half way, after {len(error.partial)} bytes of the last piece"
+    if isinstance(error, http.client.HTTPException | ValueError):
+        return f"the answer is not HTTP: {type(error).__name__} {str(error)[:80]}".rstrip()
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return f"{type(error).__name__}: {error}"
+
+
+class TargetReport(NamedTuple):
+    """What /api/targets says of a target."""
+
+    health: str = "unknown"  # unknown, up, down
+    last_error: str | None = None
+    last_scrape_ms: int | None = None
+    duration_ms: float | None = None
+    samples: int | None = None
+    warning: str | None = None
+
+
+class Target:
+    """A URL to scrape, what it said so far, and how the last scrape went.
+
+    The collector thread owns ``state`` and changes ``report``, one immutable tuple for another.
+    """
+
+    BALANCED = (
+        "process_start_time_seconds goes back and forth: several processes answer at this address,"
+        " so its numbers are a part of the whole; list every replica, or let dns+http:// find them"
+    )
+    FOREIGN = "no zaidash metrics here: the answer has no zai_proxy_ series; check the address"
+
+    def __init__(self, spec: TargetSpec, config: Config, address: str | None = None) -> None:
+        self.spec = spec
+        self.address = address
+        self.parser = ExpositionParser(resolve_series, _PREFIXES, config.max_series)
+        self.state = TargetState(config.max_series)
+        self.report = TargetReport()
+        self.durations = Timings()
+        self.failures = 0
+        self.under_way = 0  # threads that scrape it; more than one only where a look-up hangs
+
+    @property
+    def label(self) -> str:
+        """How it is shown: the configured URL, with the address where it is one of several."""
+        return f"{self.spec} ({self.address})" if self.address else str(self.spec)
+
+    def succeeded(self, tick_ms: int, duration_s: float, samples: int, now_s: float) -> None:
+        warning = None
+        if self.state.is_balanced(now_s):
+            warning = self.BALANCED
+        elif not self.state.has_proxy_series:
+            warning = self.FOREIGN
+        report = TargetReport("up", None, tick_ms, round(duration_s * 1000, 3), samples, warning)
+        self._note(report, duration_s)
+
+    def failed(self, tick_ms: int, duration_s: float, reason: str) -> None:
+        self.failures += 1
+        report = self.report._replace(
+            health="down", last_error=reason, last_scrape_ms=tick_ms,
+            duration_ms=round(duration_s * 1000, 3), samples=None)  # fmt: skip
+        self._note(report, duration_s)
+
+    def _note(self, report: TargetReport, duration_s: float) -> None:
+        """Take the report, and log what changed: a failure that goes on is told once."""
+        before, self.report = self.report, report
+        self.durations.observe(duration_s)
+        logger = log.getChild("collector")
+        if report.last_error and report.last_error != before.last_error:
+            logger.warning("scrape failed: target=%s reason=%s", self.label, report.last_error)
+        elif before.last_error and not report.last_error:
+            logger.info("scrape works again: target=%s", self.label)
+        if report.warning and report.warning != before.warning:
+            logger.warning("%s: target=%s", report.warning, self.label)
+
+
+class _Scrape:
+    """One scrape of one target at one tick, run by a thread of its own."""
+
+    def __init__(self, target: Target, config: Config, started_s: float) -> None:
+        self.target = target
+        self.started_s = started_s
+        self.fetch = Fetch(
+            target.spec.url, config.timeout_s, config.max_body_bytes, target.address
+        )  # fmt: skip
+        self.is_abandoned = False  # past its deadline: the collector has counted it as failed
+        self.samples: list[Sample] = []
+        self.at_s = started_s
+        self.error: str | None = None
+
+    def run(self, done: queue.SimpleQueue[Any]) -> None:
+        try:
+            body, self.at_s = self.fetch.run()
+            if not self.is_abandoned:
+                self.samples = self.target.parser.parse(body)
+        except ScrapeError as error:
+            self.error = str(error)
+        except Exception as error:  # a bug must not end the scraping of this target for good
+            self.error = f"{type(error).__name__}: {error}"
+            log.getChild("collector").exception("scrape crashed: target=%s", self.target.label)
+        done.put(self)
+
+
+class _Round:
+    """The scrapes of one variant at one tick."""
+
+    def __init__(self, tick_ms: int, deadline_s: float, scrapes: Iterable[_Scrape]) -> None:
+        self.tick_ms = tick_ms
+        self.deadline_s = deadline_s
+        self.waiting = set(scrapes)
+        self.readings: list[Reading] = []
+
+
+class Variant:
+    """What is known of one variant. The collector thread changes it, others read attributes."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        self.name = name
+        self.state = VariantState(name, config.interval_s, config.window_s)
+        self.last: Snapshot | None = None
+        self.last_tick_s = -math.inf  # monotonic
+        self.is_healthy = False
+
+    def has_snapshot_within(self, seconds: float, now_s: float) -> bool:
+        return now_s - self.last_tick_s < seconds
+
+
+class _Resolved(NamedTuple):
+    """The addresses a dns+ target stands for now, or why they are not known."""
+
+    spec: TargetSpec
+    addresses: tuple[str, ...]
+    error: str | None
+
+
+def resolve_host(host: str, port: int) -> tuple[str, ...]:
+    """Every address of a name, sorted. Raises socket.gaierror."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(sorted({str(address[0]) for *_, address in found}))
+
+
+class Collector:
+    """Scrapes all targets at once on every tick and hands each variant's snapshot on.
+
+    Ticks lie on multiples of the interval in wall-clock time, so replicas of zaidash and charts of
+    different days line up; everything measured uses the monotonic clock. A variant's snapshot
+    leaves as soon as its own targets are done. One thread derives; it alone calls ``on_snapshot``
+    with a Snapshot, and ``on_status`` with (variant, healthy, error) when a variant's health flips.
+    """
+
+    #: Ticks without a snapshot after which a variant is not healthy.
+    UNHEALTHY_TICKS = 3
+    #: Seconds between two look-ups of a dns+ target.
+    DISCOVERY_S = 30.0
+    #: Threads of one target that may hang in a name look-up before it is no more tried.
+    MAX_UNDER_WAY = 3
+
+    def __init__(
+        self,
+        config: Config,
+        on_snapshot: Callable[[Snapshot], None],
+        on_status: Callable[[str, bool, str | None], None],
+        wall: Callable[[], float] = time.time,
+        resolve: Callable[[str, int], tuple[str, ...]] = resolve_host,
+    ) -> None:
+        self._config = config
+        self._on_snapshot = on_snapshot
+        self._on_status = on_status
+        self._wall = wall
+        self._resolve = resolve
+        self._log = log.getChild("collector")
+        self._interval_ms = round(config.interval_s * 1000)
+        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._rounds: list[tuple[Variant, _Round]] = []
+        self._discovery_errors: dict[TargetSpec, str | None] = {}
+        self._stopping = threading.Event()
+        self.variants = {name: Variant(name, config) for name in config.variants}
+        # Replaced as a whole by the collector thread, so that others may walk through it.
+        self.targets: tuple[Target, ...] = tuple(
+            Target(spec, config) for spec in config.targets if not spec.discover
+        )
+        self._threads = [threading.Thread(target=self._run, name="collector", daemon=True)]
+        if any(spec.discover for spec in config.targets):
+            self._threads.append(
+                threading.Thread(target=self._discover, name="discovery", daemon=True)
+            )
+
+    def start(self) -> None:
+        self._log.info(
+            "scraping: interval=%s targets=%s", format_duration(self._config.interval_s),
+            ",".join(f"{spec.variant}={spec}" for spec in self._config.targets))  # fmt: skip
+        for thread in self._threads:
+            thread.start()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Stop ticking and cut off scrapes under way. May be called again."""
+        self._stopping.set()
+        self._done.put(None)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout_s)
+
+    # What others ask: any thread
+
+    def is_healthy(self, variant: Variant) -> bool:
+        """Whether it had a snapshot within the last three ticks."""
+        return variant.has_snapshot_within(
+            self.UNHEALTHY_TICKS * self._config.interval_s, time.monotonic()
+        )
+
+    def error(self, variant: Variant) -> str | None:
+        """Why targets of a variant are down, or None where none is."""
+        failures = [
+            f"{target.label}: {target.report.last_error}"
+            for target in self.targets
+            if target.spec.variant == variant.name and target.report.health == "down"
+        ]
+        failures += [
+            f"{spec}: {error}"
+            for spec, error in list(self._discovery_errors.items())
+            if error and spec.variant == variant.name
+        ]
+        return "; ".join(failures) or None
+
+    def reports(self) -> list[tuple[TargetSpec, str, TargetReport]]:
+        """(spec, label, report) of every target; a name without addresses stands for itself."""
+        rows = [(target.spec, target.label, target.report) for target in self.targets]
+        found = {target.spec for target in self.targets}
+        for spec in self._config.targets:
+            if spec.discover and spec not in found:
+                error = self._discovery_errors.get(spec)
+                health = "down" if error else "unknown"
+                rows.append((spec, str(spec), TargetReport(health=health, last_error=error)))
+        return rows
+
+    # The tick loop: the collector thread
+
+    def _run(self) -> None:
+        next_ms = self._next_tick_ms()
+        while not self._stopping.is_set():
+            with contextlib.suppress(queue.Empty):
+                self._take(self._done.get(timeout=self._pause_s(next_ms)))
+            self._close_late_rounds()
+            now_ms = self._wall() * 1000
+            if now_ms >= next_ms:
+                self._start_tick(next_ms if now_ms - next_ms < self._interval_ms else
+                                 self._next_tick_ms() - self._interval_ms)  # fmt: skip
+                next_ms = max(next_ms + self._interval_ms, self._next_tick_ms())
+            elif next_ms - now_ms > self._interval_ms + 1:
+                # The wall clock was set back: go with it, but no tick comes twice.
+                next_ms = min(next_ms, self._next_tick_ms() + self._interval_ms)
+            self._watch_health()
+        for _, one in self._rounds:
+            for scrape in one.waiting:
+                scrape.fetch.abort()
+
+    def _next_tick_ms(self) -> int:
+        now_ms = math.floor(self._wall() * 1000)
+        return now_ms - now_ms % self._interval_ms + self._interval_ms
+
+    def _pause_s(self, next_ms: int) -> float:
+        """Until the next tick or the next deadline, whichever is first."""
+        pause_s = next_ms / 1000 - self._wall()
+        if self._rounds:
+            pause_s = min(pause_s, min(r.deadline_s for _, r in self._rounds) - time.monotonic())
+        return min(max(pause_s, 0.0), self._config.interval_s)
+
+    def _start_tick(self, tick_ms: int) -> None:
+        now_s = time.monotonic()
+        for variant in self.variants.values():
+            scrapes = []
+            for target in self.targets:
+                if target.spec.variant == variant.name:
+                    if target.under_way >= self.MAX_UNDER_WAY:
+                        target.failed(tick_ms, 0.0, "the name look-ups of earlier ticks still hang")
+                    else:
+                        scrapes.append(_Scrape(target, self._config, now_s))
+            if scrapes:
+                one = _Round(tick_ms, now_s + self._config.timeout_s, scrapes)
+                self._rounds.append((variant, one))
+                for scrape in scrapes:
+                    scrape.target.under_way += 1
+                    threading.Thread(
+                        target=scrape.run, args=(self._done,), name="scrape", daemon=True
+                    ).start()
+
+    def _take(self, message: Any) -> None:
+        """Something came in: a scrape that ended, or what a name stands for now."""
+        if isinstance(message, _Resolved):
+            self._update_targets(message)
+        elif isinstance(message, _Scrape):
+            message.target.under_way -= 1
+            if not message.is_abandoned:
+                for variant, one in self._rounds:
+                    if message in one.waiting:
+                        self._finish_scrape(one, message)
+                        self._finish_round(variant, one)
+                        break
+
+    def _finish_scrape(self, one: _Round, scrape: _Scrape) -> None:
+        one.waiting.discard(scrape)
+        target, now_s = scrape.target, time.monotonic()
+        duration_s = now_s - scrape.started_s
+        try:
+            if scrape.error is not None:
+                raise ScrapeError(scrape.error)
+            reading = target.state.read(scrape.samples, scrape.at_s)
+        except ScrapeError as error:
+            target.failed(one.tick_ms, duration_s, str(error))
+        else:
+            one.readings.append(reading)
+            target.succeeded(one.tick_ms, duration_s, len(scrape.samples), now_s)
+
+    def _close_late_rounds(self) -> None:
+        """Count what is past its deadline as failed; the thread ends when its fetch notices."""
+        now_s = time.monotonic()
+        for variant, one in list(self._rounds):
+            if one.deadline_s <= now_s:
+                for scrape in list(one.waiting):
+                    scrape.is_abandoned = True
+                    scrape.fetch.abort()
+                    scrape.error = str(Fetch.too_late(self._config.timeout_s))
+                    self._finish_scrape(one, scrape)
+                self._finish_round(variant, one)
+
+    def _finish_round(self, variant: Variant, one: _Round) -> None:
+        if one.waiting:
+            return
+        self._rounds = [(v, r) for v, r in self._rounds if r is not one]
+        if not one.readings:
+            return  # a gap, not a zero
+        snapshot = variant.state.snapshot(one.tick_ms, one.readings)
+        variant.last = snapshot
+        variant.last_tick_s = one.deadline_s - self._config.timeout_s
+        self._on_snapshot(snapshot)
+
+    def _watch_health(self) -> None:
+        for variant in self.variants.values():
+            is_healthy = self.is_healthy(variant)
+            if is_healthy != variant.is_healthy:
+                variant.is_healthy = is_healthy
+                error = self.error(variant)
+                word = "healthy" if is_healthy else "not healthy"
+                self._log.info("variant is %s: variant=%s error=%s", word, variant.name, error)
+                self._on_status(variant.name, is_healthy, error)
+
+    # Discovery
+
+    def _discover(self) -> None:
+        """Look the dns+ names up, at once and then every 30 s: the discovery thread."""
+        specs = [spec for spec in self._config.targets if spec.discover]
+        while not self._stopping.is_set():
+            for spec in specs:
+                _, host, port = _server(urllib.parse.urlsplit(spec.url))
+                try:
+                    found = _Resolved(spec, self._resolve(host, port), None)
+                except socket.gaierror as error:
+                    is_gone = error.errno in _NO_SUCH_NAME
+                    reason = f"the host name cannot be resolved: {error.strerror}"
+                    found = _Resolved(spec, () if is_gone else self._addresses(spec), reason)
+                self._done.put(found)
+            self._stopping.wait(self.DISCOVERY_S)
+
+    def _addresses(self, spec: TargetSpec) -> tuple[str, ...]:
+        return tuple(t.address for t in self.targets if t.spec == spec and t.address)
+
+    def _update_targets(self, found: _Resolved) -> None:
+        """Start with replicas that appeared, drop those that are gone, keep the rest."""
+        if found.error != self._discovery_errors.get(found.spec) and found.error:
+            self._log.warning("discovery failed: target=%s reason=%s", found.spec, found.error)
+        self._discovery_errors[found.spec] = found.error
+        before = self._addresses(found.spec)
+        if set(before) == set(found.addresses):
+            return
+        self._log.info("replicas changed: target=%s addresses=%s", found.spec,
+                       ",".join(found.addresses) or "none")  # fmt: skip
+        kept = [t for t in self.targets if t.spec != found.spec or t.address in found.addresses]
+        new = [Target(found.spec, self._config, a) for a in found.addresses if a not in before]
+        self.targets = (*kept, *new)
+
+
+#: A name that does not exist (any more), unlike a name server that does not answer.
+_NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+
+# ---- Stream hub ----------------------------------------------------------------------------------
+
+
+class Event(NamedTuple):
+    """An SSE event as it goes over the wire, encoded once for all streams.
+
+    ``frame`` is a chunk of ``Transfer-Encoding: chunked``; its payload, what an HTTP/1.0 client
+    gets, lies between ``payload_at`` and the last two bytes. A snapshot's JSON lies at ``json``.
+    ``end`` counts all bytes of frames up to and with this one.
+    """
+
+    number: int
+    end: int
+    at_s: float
+    frame: bytes
+    payload_at: int
+    ts_ms: int | None = None
+    variant: str = ""
+    json: slice = slice(0)
+
+
+_LAST_CHUNK = b"0\r\n\r\n"
+_METRICS_HEAD, _METRICS_TAIL = b'data: {"type":"metrics","data":', b"}\n\n"
+
+
+def parse_event_id(text: str | None) -> dict[str, int] | None:
+    """The position of a stream, ``canary=1708500000000,production=1708500000000``, by variant.
+
+    It is the newest time seen of every variant, so it means the same after a restart. None where
+    there is none, or none of ours.
+    """
+    position = {}
+    for part in (text or "").split(","):
+        variant, _, ts_ms = part.strip().partition("=")
+        if not _VARIANT.fullmatch(variant) or not re.fullmatch(r"[0-9]{1,15}", ts_ms):
+            return None
+        position[variant] = int(ts_ms)
+    return position
+
+
+class Stream:
+    """One client's place in the log of events; only the streams thread touches it."""
+
+    __slots__ = ("buffer", "end", "is_blocked", "is_chunked", "join", "join_end", "next", "seen",
+                 "socket")  # fmt: skip
+
+    def __init__(self, connection: socket.socket, head: bytes, is_chunked: bool) -> None:
+        self.socket = connection
+        self.buffer = memoryview(head)  # what of an event is still to be sent
+        self.is_chunked = is_chunked
+        self.is_blocked = False  # the socket takes no more for now
+        self.next = 0  # number of the next event to send
+        self.end = 0  # Event.end of the last one taken
+        self.join = 0  # number of the first event after it came; those before are replay
+        self.join_end = 0
+        self.seen: dict[str, int] = {}  # newest snapshots its client has, by variant
+
+
+class Hub:
+    """The log of the last hour's events, and one thread that brings every stream up to it.
+
+    A stream is a socket and a position in the log, so replay, live data and lag are one thing: what
+    lies between its position and the end. A stream with more than MAX_WAITING_BYTES of events
+    since it joined still unsent is dropped; nobody waits for anybody.
+    """
+
+    #: How long events are kept for a reconnecting client, and for /api/metrics.
+    KEEP_S = 3_660.0
+    #: Bytes of events kept at most: an hour of two variants at 5 s takes 1.5 MB.
+    KEEP_BYTES = 32 * 1024 * 1024
+    #: A stream for which more than this waits is dropped.
+    MAX_WAITING_BYTES = 256 * 1024
+    #: The kernel's share of a stream's backlog; left alone it would hide hours of lag.
+    SEND_BUFFER_BYTES = 32 * 1024
+    HEARTBEAT_S = 30.0
+
+    def __init__(
+        self,
+        hello: Mapping[str, Any],
+        max_streams: int = 10_000,
+        wall: Callable[[], float] = time.time,
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hello = _encode(hello)
+        self.max_streams = max_streams
+        self._wall, self._mono = wall, mono
+        self._log = log.getChild("sse")
+        self._log_lock = threading.Lock()  # guards the six below: publishers, readers, this thread
+        self._events: deque[Event] = deque()
+        self._first = 0  # number of the oldest event kept
+        self._end = 0  # bytes of all frames ever
+        self._position: dict[str, int] = {}  # newest ts_ms by variant
+        self._complete_from_ms = round(wall() * 1000)  # every snapshot since then is in the log
+        self._joining: list[tuple[Stream, dict[str, int] | None]] = []
+        self._streams: set[Stream] = set()
+        self._selector = DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
+        self.dropped = 0
+
+    # Publishing and reading: any thread
+
+    def load(self, snapshots: Iterable[tuple[int, str, bytes]], complete_from_ms: int) -> None:
+        """Begin the log with (ts, variant, encoded) of earlier runs, oldest first."""
+        with self._log_lock:
+            self._complete_from_ms = complete_from_ms
+        behind_s = self._mono() - self._wall()
+        for ts_ms, variant, encoded in snapshots:
+            self._append_snapshot(ts_ms, variant, encoded, ts_ms / 1000 + behind_s)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Send a snapshot to every stream."""
+        self._append_snapshot(snapshot.ts_ms, snapshot.variant, snapshot.encoded, self._mono())
+        self._wake()
+
+    def announce(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Send ``{"type": kind, "data": data}`` to the streams open now; it is not replayed."""
+        self._append(b"data: %s\n\n" % _encode({"type": kind, "data": data}), self._mono())
+        self._wake()
+
+    def recent(self, start_ms: int, variants: Sequence[str]) -> list[bytes] | None:
+        """The encoded snapshots since a time, oldest first; None where the log begins later."""
+        with self._log_lock:
+            if start_ms < self._complete_from_ms:
+                return None
+            events = list(self._events)
+        wanted = [e for e in events if e.ts_ms is not None and e.ts_ms >= start_ms
+                  and e.variant in variants]  # fmt: skip
+        wanted.sort(key=lambda event: (event.ts_ms, event.variant))
+        return [event.frame[event.json] for event in wanted]
+
+    def everything(self) -> list[bytes]:
+        """The encoded snapshots of the last hour, however much of it there is."""
+        with self._log_lock:
+            return [event.frame[event.json] for event in self._events if event.ts_ms is not None]
+
+    @property
+    def is_full(self) -> bool:
+        return self.open_streams >= self.max_streams
+
+    @property
+    def open_streams(self) -> int:
+        return len(self._streams) + len(self._joining)
+
+    def join(
+        self, connection: socket.socket, head: bytes, is_chunked: bool, seen: dict[str, int] | None
+    ) -> None:
+        """Take over a socket: send it ``head``, the greeting, what it missed, and all that comes.
+
+        ``seen`` is the client's position (see parse_event_id), or None to start with what is new.
+        """
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.SEND_BUFFER_BYTES)
+        frame, payload_at = _frame(b"data: %s\n\n" % self._hello)
+        greeting = frame if is_chunked else frame[payload_at:-2]
+        stream = Stream(connection, head + greeting, is_chunked)
+        with self._log_lock:
+            stream.join = self._first + len(self._events)
+            stream.next = stream.join if seen is None else self._first
+            stream.end = stream.join_end = self._end
+            self._joining.append((stream, seen))
+        self._wake()
+
+    def start(self) -> None:
+        self._selector.register(self._wake_reader, EVENT_READ)
+        self._thread.start()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """End all streams and the thread. May be called again."""
+        self._stopping = True
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):  # full: it is awake already
+            self._wake_writer.send(b"\0")
+
+    def _append_snapshot(self, ts_ms: int, variant: str, encoded: bytes, at_s: float) -> None:
+        with self._log_lock:
+            self._position[variant] = max(ts_ms, self._position.get(variant, 0))
+            position = ",".join(f"{name}={ts}" for name, ts in sorted(self._position.items()))
+        head = b"id: %s\n%s" % (position.encode(), _METRICS_HEAD)
+        payload = head + encoded + _METRICS_TAIL
+        self._append(payload, at_s, ts_ms, variant, slice(len(head), len(head) + len(encoded)))
+
+    def _append(self, payload: bytes, at_s: float, ts_ms: int | None = None, variant: str = "",
+                json_at: slice = slice(0)) -> None:  # fmt: skip
+        frame, payload_at = _frame(payload)
+        json_at = (
+            slice(payload_at + json_at.start, payload_at + json_at.stop) if variant else json_at
+        )
+        with self._log_lock:
+            self._end += len(frame)
+            number = self._first + len(self._events)
+            self._events.append(
+                Event(number, self._end, at_s, frame, payload_at, ts_ms, variant, json_at)
+            )
+            self._trim()
+
+    def _trim(self) -> None:
+        """Forget what is too old or too much; the log lock is held."""
+        oldest_s = self._mono() - self.KEEP_S
+        while self._events and (
+            self._events[0].at_s < oldest_s or self._end - self._events[0].end > self.KEEP_BYTES
+        ):
+            event = self._events.popleft()
+            self._first += 1
+            self._complete_from_ms = max(self._complete_from_ms, (event.ts_ms or 0) + 1)
+
+    # The streams thread
+
+    def _run(self) -> None:
+        heartbeat_s = self._mono() + self.HEARTBEAT_S
+        while not self._stopping:
+            ready = self._selector.select(max(heartbeat_s - self._mono(), 0))
+            if self._mono() >= heartbeat_s:
+                heartbeat_s += self.HEARTBEAT_S
+                self._append(b": heartbeat\n\n", self._mono())
+            for key, mask in ready:
+                if key.data is None:
+                    with contextlib.suppress(BlockingIOError):
+                        self._wake_reader.recv(4096)
+                elif mask & EVENT_READ:
+                    self._listen(key.data)
+                elif key.data in self._streams:
+                    self._send(key.data)
+            self._welcome()
+            for stream in list(self._streams):
+                if not stream.is_blocked:
+                    self._send(stream)
+                elif self._waiting_bytes(stream) > self.MAX_WAITING_BYTES:
+                    self.dropped += 1
+                    self._log.warning(
+                        "dropped a stream that does not read: peer=%s waiting=%sB",
+                        _peer(stream.socket), self._waiting_bytes(stream))  # fmt: skip
+                    self._end_stream(stream)
+        self._say_goodbye()
+
+    def _welcome(self) -> None:
+        with self._log_lock:
+            joining, self._joining = self._joining, []
+            self._streams.update(stream for stream, _ in joining)
+        for stream, seen in joining:
+            stream.seen = seen or {}
+            self._selector.register(stream.socket, EVENT_READ, stream)
+
+    def _waiting_bytes(self, stream: Stream) -> int:
+        return self._end - max(stream.end, stream.join_end) + len(stream.buffer)
+
+    def _listen(self, stream: Stream) -> None:
+        """A client has nothing to say on a stream; that it can be read mostly means it is gone."""
+        try:
+            is_gone = not stream.socket.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            is_gone = True
+        if is_gone:
+            self._end_stream(stream)
+
+    def _send(self, stream: Stream) -> None:
+        """Send until the stream is up to date or its socket is full."""
+        try:
+            while self._fill(stream):
+                sent = stream.socket.send(stream.buffer)
+                stream.buffer = stream.buffer[sent:]
+        except BlockingIOError:
+            self._set_blocked(stream, True)
+        except OSError:
+            self._end_stream(stream)
+        else:
+            self._set_blocked(stream, False)
+
+    def _fill(self, stream: Stream) -> bool:
+        """Put the next event into an empty buffer; False where there is none."""
+        if stream.buffer:
+            return True
+        with self._log_lock:
+            # Events a slow replay did not reach within the hour are gone.
+            stream.next = max(stream.next, self._first)
+            while (index := stream.next - self._first) < len(self._events):
+                event = self._events[index]
+                stream.next += 1
+                if event.number < stream.join and not _is_missed(event, stream.seen):
+                    continue
+                stream.end = event.end
+                frame = memoryview(event.frame)
+                stream.buffer = frame if stream.is_chunked else frame[event.payload_at : -2]
+                return True
+        return False
+
+    def _set_blocked(self, stream: Stream, is_blocked: bool) -> None:
+        if is_blocked != stream.is_blocked:
+            stream.is_blocked = is_blocked
+            events = EVENT_READ | EVENT_WRITE if is_blocked else EVENT_READ
+            self._selector.modify(stream.socket, events, stream)
+
+    def _end_stream(self, stream: Stream) -> None:
+        self._streams.discard(stream)
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(stream.socket)
+        stream.socket.close()
+
+    def _say_goodbye(self) -> None:
+        self._welcome()
+        for stream in list(self._streams):
+            with contextlib.suppress(OSError):
+                if stream.is_chunked and not stream.buffer:
+                    stream.socket.send(_LAST_CHUNK)
+            self._end_stream(stream)
+        self._selector.close()
+
+
+def _frame(payload: bytes) -> tuple[bytes, int]:
+    """A payload as one chunk, and where in it the payload begins."""
+    head = b"%x\r\n" % len(payload)
+    return head + payload + b"\r\n", len(head)
+
+
+def _is_missed(event: Event, seen: Mapping[str, int]) -> bool:
+    """Whether a client that knows of ``seen`` has yet to get this event from before it joined."""
+    return event.ts_ms is not None and event.ts_ms > seen.get(event.variant, -1)
+
+
+def _peer(connection: socket.socket) -> str:
+    try:
+        return str(connection.getpeername()[0])
+    except OSError:
+        return "gone"
+
+
+# ---- HTTP ----------------------------------------------------------------------------------------
+
+_JSON, _TEXT, _CSV = "application/json", "text/plain; version=0.0.4; charset=utf-8", "text/csv"
+_PRESETS = ("5m", "15m", "1h", "6h", "24h", "7d")
+_SECURITY_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
+        " font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none';"
+        " form-action 'none'; frame-ancestors 'self'",
+    ),
+)
+
+
+class Request(NamedTuple):
+    """What a route function may know of a request. Header names in lower case."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Message
+
+
+class StreamStart(NamedTuple):
+    """A body that becomes an SSE stream, from the client's position on."""
+
+    seen: dict[str, int] | None
+
+
+class Response(NamedTuple):
+    """An answer. A body that is an iterator is sent piece by piece as it is made."""
+
+    body: bytes | Iterator[bytes] | StreamStart
+    content_type: str = _JSON
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = (("Cache-Control", "no-store"),)
+    gzipped: bytes | None = None  # the same body, compressed beforehand
+
+
+def _json_response(value: Any, status: int = 200) -> Response:
+    return Response(_encode(value), status=status)
+
+
+def _whole_or_float(number: float) -> int | float:
+    return int(number) if number.is_integer() else number
+
+
+def error_response(error: RequestError) -> Response:
+    body = _encode({"error": str(error)})
+    return Response(
+        body, status=error.status, headers=(("Cache-Control", "no-store"), *error.headers)
+    )
+
+
+# Parameters
+
+
+def parse_time(text: str) -> int:
+    """Milliseconds since the epoch, from that or from RFC 3339. Raises ValueError."""
+    if re.fullmatch(r"[0-9]{1,15}", text):
+        return int(text)
+    # A + that nobody escaped arrives as a space.
+    moment = datetime.fromisoformat(text.replace(" ", "+"))
+    if moment.tzinfo is None:
+        raise ValueError("no offset from UTC")
+    return math.floor(moment.timestamp() * 1000)
+
+
+def parse_window(query: Mapping[str, str], config: Config, now_ms: int) -> tuple[int, int]:
+    """First and last millisecond of ``start``/``end``, or of the ``range`` up to ``end`` or now."""
+    range_ms = _parse_range(query.get("range", "1h"), config)
+    times = {}
+    for name in ("start", "end"):
+        if name in query:
+            try:
+                times[name] = parse_time(query[name])
+            except (ValueError, OverflowError):
+                raise RequestError(
+                    400,
+                    f"{name}={query[name]!r}: expected milliseconds since the epoch"
+                    " or RFC 3339 such as 2026-06-21T10:30:00Z",
+                ) from None
+    end_ms = times.get("end", now_ms)
+    start_ms = times.get("start", end_ms - range_ms + 1)
+    if start_ms > end_ms:
+        raise RequestError(
+            400, f"start={start_ms} lies after end={end_ms}; both are ms since the epoch"
+        )
+    # Nothing is older than the retention, and a window without end would be cut in endless slices.
+    oldest_ms = now_ms - 2 * round(max(config.retention_5s_s, config.retention_1m_s) * 1000)
+    return max(start_ms, oldest_ms), min(end_ms, max(now_ms, oldest_ms))
+
+
+def _parse_range(text: str, config: Config) -> int:
+    longest_s = max(config.retention_5s_s, config.retention_1m_s)
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        seconds = 0
+    if text not in _PRESETS and not 1 <= seconds <= longest_s:
+        raise RequestError(
+            400,
+            f"range={text!r}: expected {', '.join(_PRESETS)} or another duration from 1s"
+            f" up to the retention of {format_duration(longest_s)}",
+        )
+    return round(seconds * 1000)
+
+
+def parse_variants(query: Mapping[str, str], config: Config) -> tuple[str, ...]:
+    """The variants asked for: ``all``, a configured one, or one of the two everybody knows."""
+    text = query.get("variant", "all")
+    if text == "all":
+        return config.variants
+    allowed = dict.fromkeys(("all", *config.variants, "production", "canary"))
+    if text not in allowed:
+        raise RequestError(400, f"variant={text!r}: expected one of {', '.join(allowed)}")
+    return (text,)
+
+
+def parse_fields(query: Mapping[str, str]) -> tuple[Field, ...]:
+    """The fields asked for, in the table's order; timestamp and variant come in any case."""
+    if "fields" not in query:
+        return FIELDS
+    names = {name.strip() for name in query["fields"].split(",")} - {"timestamp", "variant"}
+    if unknown := sorted(names - FIELD_INDEX.keys()):
+        raise RequestError(
+            400, f"fields={unknown[0]!r}: expected a comma list of {', '.join(FIELD_INDEX)}"
+        )
+    return tuple(field for field in FIELDS if field.name in names)
+
+
+def parse_points(query: Mapping[str, str]) -> int | None:
+    text = query.get("points")
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= 100_000:
+        raise RequestError(400, f"points={text!r}: expected a whole number from 1 to 100000")
+    return int(text)
+
+
+# Routes: (app, request) -> Response
+
+
+def get_healthz(app: App, request: Request) -> Response:
+    return _json_response({"status": "ok"})
+
+
+def get_readyz(app: App, request: Request) -> Response:
+    reasons = app.not_ready()
+    if reasons:
+        return _json_response({"status": "not ready", "reasons": reasons}, status=503)
+    return _json_response({"status": "ready"})
+
+
+def get_status(app: App, request: Request) -> Response:
+    fields = {
+        "req_rate": "req_rate",
+        "error_rate_pct": "error_rate_pct",
+        "latency_p50_ms": "latency_p50",
+        "concurrent": "concurrent_requests",
+        "worker_utilization": "worker_utilization",
+        "rate_limit_rps": "rate_limit_rps",
+        "token_rate_in": "token_rate_in",
+        "token_rate_out": "token_rate_out",
+    }
+    answer = {}
+    for variant in app.collector.variants.values():
+        last = variant.last
+        answer[variant.name] = {
+            "healthy": app.collector.is_healthy(variant),
+            "last_scrape": format_time(last.ts_ms) if last else None,
+            **{name: last.get(field) if last else None for name, field in fields.items()},
+        }
+    return _json_response(answer)
+
+
+def get_metrics(app: App, request: Request) -> Response:
+    now_ms = round(app.wall() * 1000)
+    start_ms, end_ms = parse_window(request.query, app.config, now_ms)
+    query = Query(start_ms, end_ms, parse_variants(request.query, app.config),
+                  parse_fields(request.query), parse_points(request.query))  # fmt: skip
+    kind = request.query.get("format", "json")
+    if kind == "columns":
+        return Response(app.store.json_columns(query))
+    if kind == "csv":
+        return Response(app.store.csv_rows(query), content_type=_CSV + "; charset=utf-8")
+    if kind != "json":
+        raise RequestError(400, f"format={kind!r}: expected json, columns or csv")
+    if query.fields == FIELDS and query.points is None and end_ms == now_ms:
+        recent = app.hub.recent(start_ms, query.variants)
+        if recent is not None:
+            return Response(_joined(recent))
+    return Response(app.store.json_rows(query))
+
+
+def _joined(encoded: Sequence[bytes], at_once: int = 250) -> Iterator[bytes]:
+    """A JSON array of encoded snapshots, in pieces of some hundred kilobytes."""
+    yield b"["
+    for first in range(0, len(encoded), at_once):
+        yield (b"," if first else b"") + b",".join(encoded[first : first + at_once])
+    yield b"]"
+
+
+def get_config(app: App, request: Request) -> Response:
+    config = app.config
+    return _json_response({
+        "scrape_interval": _whole_or_float(config.interval_s),
+        "targets": [str(spec) for spec in config.targets],
+        "variants": list(config.variants),
+        "retention_5s": _whole_or_float(config.retention_5s_s),
+        "retention_1m": _whole_or_float(config.retention_1m_s),
+        "version": __version__,
+    })  # fmt: skip
+
+
+def get_targets(app: App, request: Request) -> Response:
+    return _json_response([
+        {
+            "url": label,
+            "variant": spec.variant,
+            "health": report.health,
+            "last_error": report.last_error,
+            "last_scrape": None if report.last_scrape_ms is None
+                           else format_time(report.last_scrape_ms),
+            "scrape_duration_ms": report.duration_ms,
+            "samples": report.samples,
+            "warning": report.warning,
+        }
+        for spec, label, report in app.collector.reports()
+    ])  # fmt: skip
+
+
+def get_summary(app: App, request: Request) -> Response:
+    now_ms = round(app.wall() * 1000)
+    start_ms, end_ms = parse_window(request.query, app.config, now_ms)
+    variants = parse_variants(request.query, app.config)
+    query = Query(start_ms, end_ms, variants)
+    before = Query(start_ms - (end_ms - start_ms + 1), start_ms - 1, variants)
+    now, then = app.store.summarize(query), app.store.summarize(before)
+    answer = {}
+    for name in variants:
+        variant = app.collector.variants.get(name)
+        bounds = variant.state.bounds if variant else ()
+        answer[name] = {**_summary(now.get(name), bounds),
+                        "previous": _summary(then.get(name), bounds)}  # fmt: skip
+    return _json_response(answer)
+
+
+def _summary(summary: Summary | None, bounds: Iterable[float]) -> dict[str, Any]:
+    summary = summary or Summary(None, None, (None,) * 4, {})
+    inputs, outputs, reads, writes = summary.tokens
+    prompt = None if inputs is None else inputs + (reads or 0) + (writes or 0)
+    requests, errors = summary.requests, summary.errors
+    counts = {**dict.fromkeys(map(format_bound, bounds), 0), **summary.latency_buckets}
+    buckets = sorted((float(le), count) for le, count in counts.items())
+    totals = itertools.accumulate(count for _, count in buckets)
+    cumulative = list(zip((bound for bound, _ in buckets), totals, strict=True))
+    answer = {
+        "requests": requests,
+        "errors": errors,
+        "error_rate_pct": None if requests is None else 100 * (errors or 0) / (requests or 1),
+        "tokens_input": inputs,
+        "tokens_output": outputs,
+        "tokens_cache_read": reads,
+        "tokens_cache_write": writes,
+        "cache_hit_ratio": (reads or 0) / prompt if prompt else None,
+    }
+    for q in (50, 95, 99):
+        seconds = quantile(q / 100, cumulative)
+        answer[f"latency_p{q}"] = None if seconds is None else seconds * 1000
+    # Rates times seconds leave crumbs in the last digits: nine are more than anybody reads.
+    return {name: None if x is None else float(f"{x:.9g}") for name, x in answer.items()}
+
+
+def get_events(app: App, request: Request) -> Response:
+    if app.hub.is_full:
+        raise RequestError(
+            503,
+            f"{app.hub.max_streams} streams are open already (MAX_STREAMS)",
+            (("Retry-After", "10"),),
+        )
+    position = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+    return Response(
+        StreamStart(parse_event_id(position)),
+        content_type="text/event-stream",
+        headers=(("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")),
+    )
+
+
+def get_own_metrics(app: App, request: Request) -> Response:
+    return Response(app.exposition().encode(), content_type=_TEXT)
+
+
+class Route(NamedTuple):
+    """A row of ROUTES: who answers a path, which parameters it takes, whether it is ``open``.
+
+    ``is_long`` answers come out of the database: only half of MAX_REQUESTS may be such, so that a
+    crowd of slow readers leaves room for everything else.
+    """
+
+    answer: Callable[[App, Request], Response]
+    parameters: frozenset[str] = frozenset()
+    is_open: bool = False
+    is_long: bool = False
+
+
+_WINDOW = frozenset({"range", "start", "end", "variant"})
+ROUTES: Mapping[str, Route] = {
+    "/healthz": Route(get_healthz, is_open=True),
+    "/readyz": Route(get_readyz, is_open=True),
+    "/api/status": Route(get_status),
+    "/api/metrics": Route(get_metrics, _WINDOW | {"fields", "points", "format"}, is_long=True),
+    "/api/config": Route(get_config),
+    "/api/targets": Route(get_targets),
+    "/api/summary": Route(get_summary, _WINDOW, is_long=True),
+    "/api/events": Route(get_events, frozenset({"last_event_id"})),
+    "/metrics": Route(get_own_metrics),
+}
+
+
+# The page
+
+
+class StaticFile(NamedTuple):
+    body: bytes
+    gzipped: bytes | None
+    content_type: str
+    etag: str
+    is_immutable: bool
+
+
+_HASHED_NAME = re.compile(r".+-[0-9A-Za-z_-]{8,}\.[0-9a-z]+")
+
+
+def load_static(folder: Path) -> dict[str, StaticFile]:
+    """The page's files by URL path, read once: no path of a request ever meets the file system."""
+    files = {}
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.is_file() and path.suffix != ".gz":
+            body = path.read_bytes()
+            gzipped = gzip.compress(body, 9, mtime=0)
+            content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+            if content_type.startswith("text/") or content_type.endswith(("javascript", "json")):
+                content_type += "; charset=utf-8"
+            name = "/" + path.relative_to(folder).as_posix()
+            files[name] = StaticFile(
+                body,
+                gzipped if len(gzipped) < len(body) else None,
+                content_type,
+                f'"{hashlib.sha256(body).hexdigest()[:16]}"',
+                name.startswith("/assets/") and _HASHED_NAME.fullmatch(path.name) is not None,
+            )
+    if "/index.html" in files:
+        files["/"] = files["/index.html"]
+    return files
+
+
+def get_static(files: Mapping[str, StaticFile], request: Request) -> Response:
+    file = files.get(request.path)
+    if file is None:
+        known = ", ".join(path for path in (*ROUTES, "/"))
+        raise RequestError(404, f"nothing at {request.path[:200]!r}; there are {known}")
+    caching = "public, max-age=31536000, immutable" if file.is_immutable else "no-cache"
+    headers = (("Cache-Control", caching), ("ETag", file.etag), ("Vary", "Accept-Encoding"))
+    if file.etag in (request.headers.get("If-None-Match") or ""):
+        return Response(b"", file.content_type, 304, headers)
+    return Response(file.body, file.content_type, 200, headers, file.gzipped)
+
+
+# The server
+
+
+class Connection:
+    """A client's socket and what is in hand of it; passed between server thread and handlers."""
+
+    __slots__ = ("address", "deadline_s", "head", "inbox", "is_closing", "is_kept", "is_taken",
+                 "outbox", "socket")  # fmt: skip
+
+    def __init__(self, connection: socket.socket, address: Any) -> None:
+        self.socket = connection
+        self.address = address
+        self.inbox = b""  # received, not yet parsed
+        self.head = b""  # the request to answer now
+        self.outbox = memoryview(b"")  # of an answer, still to be sent
+        self.is_kept = True  # another request may follow
+        self.is_taken = False  # the stream hub has the socket now
+        self.is_closing = False  # nothing more is sent; what arrives is thrown away
+        self.deadline_s = 0.0
+
+
+#: What a client that goes away makes of a socket.
+_GONE = (ConnectionError, TimeoutError, ssl.SSLError)
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+
+
+class Server(ThreadingHTTPServer):
+    """HTTP/1.1, with a thread for a request under way and none for a connection that waits.
+
+    ``serve_forever`` holds the listening socket and all idle connections in one selector: half a
+    request line, an idle keep-alive or an answer nobody reads costs a file descriptor. Only with a
+    whole request head in hand is a thread started, at most MAX_REQUESTS of them; the next one gets
+    503. What a client does not take of an answer at once is sent from here as well, except a long
+    answer, whose thread waits and is one of at most half of MAX_REQUESTS.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 1024
+
+    #: Seconds for a whole request head, and for the next request on an idle connection.
+    HEAD_TIMEOUT_S = 10.0
+    IDLE_TIMEOUT_S = 75.0
+    #: Seconds a closed connection still listens, lest the client lose the answer to a reset.
+    LINGER_S = 2.0
+    #: Seconds within which a client takes a buffered answer, or a piece of a long one.
+    SEND_TIMEOUT_S = 10.0
+    #: Seconds within which it takes the whole of a long answer.
+    LONG_ANSWER_S = 120.0
+    MAX_HEAD_BYTES = 16_384
+    #: Waiting connections; past it the one that has waited longest makes room.
+    MAX_CONNECTIONS = 2_000
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._log = log.getChild("http")
+        self._selector = DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._returned: deque[Connection] = deque()
+        self._waiting: dict[Connection, None] = {}  # the longest waiting first
+        self._slots_lock = threading.Lock()  # guards the two below: handlers and this thread
+        self._busy = 0
+        self._busy_long = 0
+        self._stopping = False
+        self._stop_at_s = math.inf
+        address = app.config.listen
+        if address.host:
+            found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            self.address_family = found[0][0]
+        elif socket.has_dualstack_ipv6():
+            self.address_family = socket.AF_INET6
+        super().__init__((address.host, address.port), RequestHandler)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6 and not self.app.config.listen.host:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        socketserver.TCPServer.server_bind(self)  # without HTTPServer's look-up of our own name
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    # The connections thread
+
+    def serve_forever(self, poll_interval: float = 1.0) -> None:
+        self.socket.setblocking(False)
+        self._selector.register(self.socket, EVENT_READ)
+        self._selector.register(self._wake_reader, EVENT_READ)
+        next_sweep_s = time.monotonic() + 1
+        while time.monotonic() < self._stop_at_s and not (self._stopping and self._is_drained()):
+            for key, mask in self._selector.select(0.05 if self._stopping else poll_interval):
+                if key.fileobj is self.socket:
+                    self._accept()
+                elif key.fileobj is self._wake_reader:
+                    self._wake_reader.recv(4096)
+                elif mask & EVENT_WRITE:
+                    self._flush(key.data)
+                else:
+                    self._receive(key.data)
+            while self._returned:
+                self._flush(self._returned.popleft())
+            if time.monotonic() >= next_sweep_s:
+                next_sweep_s = time.monotonic() + 1
+                self._sweep()
+        for connection in list(self._waiting):
+            self._drop(connection)
+        self._selector.close()
+
+    def shutdown(self, timeout_s: float = 2.0) -> None:
+        """Accept nothing more; let ``serve_forever`` return once what is under way is answered."""
+        self._stop_at_s = time.monotonic() + timeout_s
+        self._stopping = True
+        self._wake()
+
+    def _is_drained(self) -> bool:
+        """Whether every request under way has its answer, all of it."""
+        return not (self._busy or self._returned or any(c.outbox for c in self._waiting))
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wake_writer.send(b"\0")
+
+    def _accept(self) -> None:
+        if self._stopping:
+            self._selector.unregister(self.socket)
+            return
+        for _ in range(64):
+            try:
+                accepted, address = self.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # out of file descriptors, most likely: make room
+                self._log.error("cannot accept a connection: reason=%s", error)
+                for connection in list(self._waiting)[:16]:
+                    self._drop(connection)
+                time.sleep(0.05)
+                return
+            accepted.setblocking(False)
+            with contextlib.suppress(OSError):
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._wait_for(Connection(accepted, address), EVENT_READ, self.HEAD_TIMEOUT_S)
+
+    def _wait_for(self, connection: Connection, events: int, timeout_s: float) -> None:
+        connection.deadline_s = time.monotonic() + timeout_s
+        if connection in self._waiting:
+            self._selector.modify(connection.socket, events, connection)
+        else:
+            self._selector.register(connection.socket, events, connection)
+        self._waiting.pop(connection, None)
+        self._waiting[connection] = None
+        if len(self._waiting) > self.MAX_CONNECTIONS:
+            self._drop(next(iter(self._waiting)))
+
+    def _release(self, connection: Connection) -> None:
+        if connection in self._waiting:
+            del self._waiting[connection]
+            self._selector.unregister(connection.socket)
+
+    def _drop(self, connection: Connection) -> None:
+        self._release(connection)
+        connection.socket.close()
+
+    def _sweep(self) -> None:
+        """End what waited too long: in silence, but for half a request."""
+        now_s = time.monotonic()
+        for connection in list(self._waiting):
+            if connection.deadline_s <= now_s:
+                if connection.inbox and not connection.outbox and not connection.is_closing:
+                    self._refuse(
+                        connection, RequestError(408, "the request did not arrive in time")
+                    )
+                else:
+                    self._drop(connection)
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            data = connection.socket.recv(65_536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            return self._drop(connection)
+        if connection.is_closing:
+            return
+        if not connection.inbox:  # from its first byte on, a request has its own deadline
+            connection.deadline_s = time.monotonic() + self.HEAD_TIMEOUT_S
+        connection.inbox += data
+        self._dispatch(connection)
+
+    def _dispatch(self, connection: Connection) -> bool:
+        """Start a thread for a request whose head is complete."""
+        if not self.take_head(connection):
+            if len(connection.inbox) > self.MAX_HEAD_BYTES:
+                most = f"the request head is larger than {self.MAX_HEAD_BYTES} bytes"
+                self._refuse(connection, RequestError(431, most))
+            return False
+        if not self._take_slot():
+            self._refuse(connection, RequestError(
+                503, f"{self.app.config.max_requests} requests are under way (MAX_REQUESTS)",
+                (("Retry-After", "1"),)))  # fmt: skip
+            return False
+        self._release(connection)
+        threading.Thread(
+            target=self.process_request_thread,
+            args=(connection, connection.address),
+            name="request",
+            daemon=True,
+        ).start()
+        return True
+
+    def take_head(self, connection: Connection) -> bool:
+        """Move a complete request head from the inbox to ``head``."""
+        connection.inbox = connection.inbox.lstrip(b"\r\n")
+        end = _HEAD_END.search(connection.inbox, 0, self.MAX_HEAD_BYTES)
+        if end is None:
+            return False
+        connection.head = connection.inbox[: end.end()]
+        connection.inbox = connection.inbox[end.end() :]
+        return True
+
+    def _refuse(self, connection: Connection, error: RequestError) -> None:
+        """Answer without a thread, and close."""
+        response = error_response(error)
+        assert isinstance(response.body, bytes)
+        head = response_head(response, [("Content-Length", str(len(response.body))),
+                                        ("Connection", "close")], self.app.config)  # fmt: skip
+        connection.is_kept = False
+        connection.outbox = memoryview(head + response.body)
+        self._flush(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        """Send on what is left of an answer; then wait for the next request, or close."""
+        try:
+            while connection.outbox:
+                sent = connection.socket.send(connection.outbox)
+                connection.outbox = connection.outbox[sent:]
+        except BlockingIOError:
+            return self._wait_for(connection, EVENT_WRITE, self.SEND_TIMEOUT_S)
+        except OSError:
+            return self._drop(connection)
+        if not connection.is_kept or self._stopping:
+            self._close_politely(connection)
+        elif not (connection.inbox and self._dispatch(connection)) and connection.is_kept:
+            self._wait_for(connection, EVENT_READ, self.IDLE_TIMEOUT_S)
+
+    def _close_politely(self, connection: Connection) -> None:
+        """Say that nothing follows, and let the client close first."""
+        try:
+            connection.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return self._drop(connection)
+        connection.is_closing = True
+        self._wait_for(connection, EVENT_READ, self.LINGER_S)
+
+    # Slots: the connections thread and handlers
+
+    def _take_slot(self) -> bool:
+        with self._slots_lock:
+            if self._busy >= self.app.config.max_requests:
+                return False
+            self._busy += 1
+            return True
+
+    @contextlib.contextmanager
+    def long_answer(self) -> Iterator[None]:
+        """Hold one of the slots for long answers. Raises RequestError where none is free."""
+        limit = max(self.app.config.max_requests // 2, 1)
+        with self._slots_lock:
+            if self._busy_long >= limit:
+                raise RequestError(
+                    503, f"{limit} history queries are under way (half of MAX_REQUESTS)",
+                    (("Retry-After", "1"),))  # fmt: skip
+            self._busy_long += 1
+        try:
+            yield
+        finally:
+            with self._slots_lock:
+                self._busy_long -= 1
+
+    @property
+    def busy(self) -> int:
+        """Requests under way."""
+        return self._busy
+
+    def shutdown_request(self, request: Any) -> None:
+        """A handler's thread ends: give the slot back, and the connection where it lives on."""
+        with self._slots_lock:
+            self._busy -= 1
+        if request.is_taken:
+            return
+        self._returned.append(request)
+        self._wake()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A handler's thread failed; that a client goes away is no failure."""
+        request.is_kept = False
+        request.outbox = memoryview(b"")
+        if not isinstance(sys.exception(), _GONE):
+            self._log.exception("a request failed: peer=%s", client_address[0])
+
+
+def response_head(response: Response, extra: Iterable[tuple[str, str]], config: Config) -> bytes:
+    """Status line and headers; HTTP/1.1 whatever the client speaks, as RFC 9110 has it."""
+    reason = http.client.responses.get(response.status, "")
+    headers = [("Content-Type", response.content_type), *response.headers, *extra]
+    if config.cors_allow_origin:
+        headers.append(("Access-Control-Allow-Origin", config.cors_allow_origin))
+    lines = [f"HTTP/1.1 {response.status} {reason}"]
+    lines += [f"{name}: {value}" for name, value in (*headers, *_SECURITY_HEADERS)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+class RequestHandler(BaseHTTPRequestHandler):
+    """Parses one request, asks its route, writes the answer."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    #: Smaller bodies are not worth compressing.
+    GZIP_LEAST_BYTES = 1_000
+
+    def setup(self) -> None:
+        self._client: Connection = self.request
+        self.connection = self._client.socket
+        self.rfile = io.BufferedReader(io.BytesIO(self._client.head))
+        self.wfile = io.BytesIO()  # parse_request may write a 100 Continue: nobody needs it
+
+    def finish(self) -> None:
+        pass
+
+    def handle(self) -> None:
+        self.raw_requestline = self.rfile.readline(Server.MAX_HEAD_BYTES + 1)
+        self._is_head = self._is_started = False
+        self._error: RequestError | None = None
+        if self.parse_request():
+            self._answer()
+        else:
+            self.close_connection = True
+            error = self._error or RequestError(400, "expected an HTTP request line")
+            self._write(error_response(error))
+        self._client.is_kept = not self.close_connection and not self._client.is_taken
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What parse_request calls for bad syntax: keep it for ``handle``."""
+        self._error = RequestError(code, message or http.client.responses.get(code, ""))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.getChild("http").debug(format, *args)
+
+    def _answer(self) -> None:
+        self._is_head = self.command == "HEAD"
+        if "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0":
+            self.close_connection = True  # a body is not read, so nothing after it can be either
+        path, _, query_text = self.path.partition("?")
+        route = ROUTES.get(path)
+        try:
+            self._check(route)
+            if route is None:
+                request = Request(path, {}, self.headers)
+                self._write(get_static(self.server.app.static, request))
+                return
+            request = Request(path, _parse_query(query_text, path, route), self.headers)
+            slot = self.server.long_answer() if route.is_long else contextlib.nullcontext()
+            with slot:
+                self._write(route.answer(self.server.app, request))
+        except RequestError as error:
+            self._write(error_response(error))
+        except StorageError as error:
+            self._fail(RequestError(503, str(error), (("Retry-After", "5"),)))
+        except _GONE:
+            raise
+        except Exception as error:
+            log.getChild("http").exception("a request failed: path=%s", path[:200])
+            self._fail(RequestError(500, f"an error in zaidash: {type(error).__name__}"))
+
+    def _fail(self, error: RequestError) -> None:
+        """Answer with an error; where the answer has begun already, cut it off instead."""
+        self.close_connection = True
+        if not self._is_started:
+            self._write(error_response(error))
+
+    def _check(self, route: Route | None) -> None:
+        if self.command not in ("GET", "HEAD"):
+            raise RequestError(
+                405, f"{self.command} is not allowed, only GET and HEAD", (("Allow", "GET, HEAD"),)
+            )
+        if self.request_version == "HTTP/1.1" and len(self.headers.get_all("Host", [])) != 1:
+            self.close_connection = True
+            raise RequestError(400, "expected one Host header")
+        if not (route and route.is_open) and not self._is_authorized():
+            raise RequestError(
+                401,
+                "expected the token as 'Authorization: Bearer <token>' or as Basic password",
+                (("WWW-Authenticate", 'Basic realm="zaidash", charset="UTF-8"'),),
+            )
+
+    def _is_authorized(self) -> bool:
+        token = self.server.app.config.auth_token
+        if token is None:
+            return True
+        scheme, _, given = (self.headers.get("Authorization") or "").strip().partition(" ")
+        credential = given.strip().encode("utf-8", "surrogateescape")
+        if scheme.lower() == "basic":
+            try:
+                credential = base64.b64decode(credential, validate=True).partition(b":")[2]
+            except binascii.Error:
+                return False
+        elif scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(credential, token.encode())
+
+    def _write(self, response: Response) -> None:
+        if isinstance(response.body, StreamStart):
+            self._write_stream(response, response.body)
+        elif isinstance(response.body, bytes):
+            self._write_whole(response, response.body)
+        else:
+            self._write_pieces(response, response.body)
+
+    def _head(self, response: Response, *extra: tuple[str, str]) -> bytes:
+        if self.close_connection:
+            extra = (*extra, ("Connection", "close"))
+        elif self.request_version == "HTTP/1.0":
+            extra = (*extra, ("Connection", "keep-alive"))
+        self.log_request(response.status)
+        self._is_started = True
+        return response_head(response, extra, self.server.app.config)
+
+    def _write_whole(self, response: Response, body: bytes) -> None:
+        """Send what the socket takes now; the server's thread sends the rest."""
+        extra = []
+        if self._accepts_gzip() and len(body) >= self.GZIP_LEAST_BYTES:
+            body = response.gzipped or gzip.compress(body, 6, mtime=0)
+            extra.append(("Content-Encoding", "gzip"))
+        if response.status != 304:
+            extra.append(("Content-Length", str(len(body))))
+        data = self._head(response, *extra) + (b"" if self._is_head else body)
+        try:
+            sent = self.connection.send(data)
+        except BlockingIOError:
+            sent = 0
+        self._client.outbox = memoryview(data)[sent:]
+
+    def _write_pieces(self, response: Response, pieces: Iterator[bytes]) -> None:
+        """Send a long answer as it is made; an error half way cuts it off, so that it shows."""
+        is_chunked = self.request_version != "HTTP/1.0"
+        extra = [("Transfer-Encoding", "chunked")] if is_chunked else []
+        self.close_connection |= not is_chunked
+        compressor = zlib.compressobj(1, wbits=31) if self._accepts_gzip() else None
+        if compressor:
+            extra.append(("Content-Encoding", "gzip"))
+        first = b"" if self._is_head else next(pieces, b"")  # what fails here can still be told
+        out = io.BytesIO()
+        out.write(self._head(response, *extra))
+        if not self._is_head:
+            ends_s = time.monotonic() + self.server.LONG_ANSWER_S
+            for piece in _batched(itertools.chain((first,), pieces), compressor):
+                out.write(_frame(piece)[0] if is_chunked else piece)
+                self._send(out.getvalue(), ends_s)
+                out = io.BytesIO()
+            out.write(_LAST_CHUNK if is_chunked else b"")
+        self._client.outbox = memoryview(out.getvalue())
+
+    def _send(self, data: bytes, ends_s: float) -> None:
+        left_s = min(self.server.SEND_TIMEOUT_S, ends_s - time.monotonic())
+        if left_s <= 0:
+            raise TimeoutError
+        self.connection.settimeout(left_s)
+        try:
+            self.connection.sendall(data)
+        finally:
+            self.connection.setblocking(False)
+
+    def _write_stream(self, response: Response, start: StreamStart) -> None:
+        is_chunked = self.request_version != "HTTP/1.0"
+        self.close_connection = True
+        extra = [("Transfer-Encoding", "chunked")] if is_chunked else []
+        head = self._head(response, *extra)
+        if self._is_head:
+            self._client.outbox = memoryview(head)
+            return
+        self._client.is_taken = True
+        self.server.app.hub.join(self.connection, head, is_chunked, start.seen)
+
+    def _accepts_gzip(self) -> bool:
+        for part in (self.headers.get("Accept-Encoding") or "").lower().split(","):
+            coding, _, parameters = part.strip().partition(";")
+            if coding.strip() in ("gzip", "*"):
+                quality = parameters.strip().removeprefix("q=").strip()
+                return not re.fullmatch(r"0(\.0*)?", quality)
+        return False
+
+
+def _parse_query(text: str, path: str, route: Route) -> dict[str, str]:
+    """The parameters by name; one the route does not know, or one given twice, is an error."""
+    query: dict[str, str] = {}
+    for name, value in urllib.parse.parse_qsl(text, keep_blank_values=True, max_num_fields=50):
+        if name not in route.parameters:
+            known = ", ".join(sorted(route.parameters)) or "none"
+            raise RequestError(400, f"{path} has no parameter {name[:80]!r}, expected: {known}")
+        if name in query:
+            raise RequestError(400, f"the parameter {name!r} is given twice")
+        query[name] = value
+    return query
+
+
+def _batched(pieces: Iterable[bytes], compressor: Any, at_least: int = 16_384) -> Iterator[bytes]:
+    """The pieces, compressed where asked, gathered into ones that are worth a system call."""
+    batch = bytearray()
+    for piece in pieces:
+        batch += compressor.compress(piece) if compressor else piece
+        if len(batch) >= at_least:
+            yield bytes(batch)
+            batch.clear()
+    batch += compressor.flush() if compressor else b""
+    if batch:
+        yield bytes(batch)
+
+
+# ---- Demo ----------------------------------------------------------------------------------------
+
+
+class DemoProxy:
+    """A simulated zai-proxy: traffic with a daily wave, bursts, 429s and a few errors.
+
+    ``advance`` moves it on in time; the history of ``--demo`` and the metrics served live come from
+    the same counters.
+    """
+
+    BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, math.inf)
+
+    def __init__(self, variant: str, share: float, slowness: float, seed: int) -> None:
+        self.variant = variant
+        self.start_s = 0.0
+        self._share = share
+        self._slowness = slowness
+        self._random = random.Random(seed)
+        self._phases = [self._random.uniform(0, math.tau) for _ in range(4)]
+        self.totals: dict[Slot, float] = defaultdict(float)
+        self.gauges: dict[Slot, float] = {}
+
+    def load(self, at_s: float) -> float:
+        """Requests per second that clients would like to make."""
+        day = math.sin(at_s / 86_400 * math.tau - math.pi / 2)
+        hour = math.sin(at_s / 2_400 + self._phases[0])
+        burst = max(0.0, math.sin(at_s / 1_700 + self._phases[1]) - 0.9) * 14
+        return self._share * (30 + 18 * day + 4 * hour + 40 * burst)
+
+    def advance(self, at_s: float, elapsed_s: float) -> dict[Slot, float]:
+        """Let time pass up to ``at_s``; returns how much each counter grew."""
+        chance = self._random
+        load, limit = self.load(at_s), 60 * self._share
+        wanted = max(0.0, chance.gauss(load * elapsed_s, math.sqrt(load * elapsed_s)))
+        served = round(min(wanted, limit * elapsed_s))
+        rejected = round(wanted) - served
+        trouble = math.sin(at_s / 5_300 + self._phases[2]) > 0.97
+        grown: dict[Slot, float] = {}
+        failed = self._count(served, 0.06 if trouble else 0.003)
+        broken = self._count(served, 0.02 if trouble else 0.001)
+        invalid = self._count(served, 0.008)
+        for code, count in (
+            ("200", served - failed - broken - invalid), ("400", invalid), ("429", rejected),
+            ("502", failed), ("500", broken),
+        ):  # fmt: skip
+            grown["requests", code] = max(count, 0)
+        median_s = 1.4 * self._slowness * (1 + max(0.0, load / limit - 0.6))
+        below = 0
+        for bound in self.BOUNDS:
+            share = 0.5 + 0.5 * math.erf(math.log(bound / median_s) / 1.27) if bound < 300 else 1
+            below = max(below, min(served, math.floor(served * share + chance.random())))
+            grown["latency", format_bound(bound)] = below if bound < math.inf else served
+        self._spend(grown, served)
+        grown["rejections", ""] = rejected
+        grown["upstream_errors", ""] = failed
+        grown["retries", ""] = failed + self._count(served, 0.004)
+        grown["adjustments", "increase"] = self._count(elapsed_s, 0.01)
+        grown["adjustments", "decrease"] = self._count(elapsed_s, 0.04 if rejected else 0.008)
+        for slot, increase in grown.items():
+            self.totals[slot] += increase
+        workers = round(300 * self._share)
+        mean_s = 2.24 * median_s  # of a log-normal distribution this wide
+        busy = min(workers, max(0, round(chance.gauss(min(load, limit) * mean_s, 1.5))))
+        self.gauges = {
+            ("concurrent", ""): busy, ("workers", ""): workers,
+            ("utilization", ""): busy / workers, ("rate_limit", ""): limit,
+        }  # fmt: skip
+        return grown
+
+    def _count(self, of: float, share: float) -> int:
+        """A whole number that is ``of * share`` on average."""
+        return math.floor(of * share + self._random.random())
+
+    def _spend(self, grown: dict[Slot, float], served: int) -> None:
+        for direction, each in (("input", 900), ("output", 420), ("cache_read", 5_200),
+                                ("cache_write", 610)):  # fmt: skip
+            grown["tokens", direction] = round(served * each * self._random.uniform(0.85, 1.15))
+        for size, each in (("request_size", 14_000), ("response_size", 5_600)):
+            grown[size + "_sum", ""] = round(served * each * self._random.uniform(0.9, 1.1))
+            grown[size + "_count", ""] = served
+
+    def exposition(self) -> bytes:
+        """The metrics page of the proxy, as a Go client would write it."""
+        names = {source: name for name, source in SOURCES.items()}
+        lines = [f"process_start_time_seconds {self.start_s!r}"]
+        for (measure, key), value in (*self.totals.items(), *self.gauges.items()):
+            source = next(s for s in names if s.measure == measure)
+            labels = f'variant="{self.variant}"'
+            if source.label:
+                labels += f',{source.label}="{key}"'
+            lines.append(f"{names[source]}{{{labels}}} {value!r}")
+        return "\n".join([*lines, ""]).encode()
+
+
+class Demo:
+    """Two simulated proxies on loopback, and a week of what they did in a temporary database."""
+
+    HISTORY_S = 7 * 86_400
+    FINE_S = 3_600
+
+    def __init__(self, config: Config) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="zaidash-demo-")
+        self._advance_lock = threading.Lock()  # guards the proxies and the time they stand at
+        self.proxies = {
+            "production": DemoProxy("production", share=1.0, slowness=1.0, seed=1),
+            "canary": DemoProxy("canary", share=0.12, slowness=1.25, seed=2),
+        }
+        self._at_s = time.time()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        url = f"http://127.0.0.1:{self._server.server_port}"
+        self.config = replace(
+            config,
+            targets=tuple(TargetSpec(name, f"{url}/{name}/metrics") for name in self.proxies),
+            db_path=Path(self._folder.name) / "demo.db",
+            retention_5s_s=min(config.retention_5s_s, 2.0 * self.FINE_S),
+        )
+
+    def start(self) -> None:
+        threading.Thread(target=self._server.serve_forever, name="demo", daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._folder.cleanup()
+
+    def fill(self, store: Store) -> None:
+        """A minute a row for a week, and a row every five seconds for the last hour of it."""
+        now_s = time.time() // 60 * 60
+        steps = [
+            (now_s - self.HISTORY_S, now_s - self.FINE_S, 60.0),
+            (now_s - self.FINE_S, now_s, 5.0),
+        ]
+        for first_s, last_s, step_s in steps:
+            states = [VariantState(name, step_s, 60.0) for name in self.proxies]
+            store.fill(
+                self._snapshot(state, at_s, step_s).row()
+                for at_s in _count_up(first_s, last_s, step_s)
+                for state in states
+            )
+        self._at_s = now_s
+        for proxy in self.proxies.values():
+            proxy.start_s = now_s
+
+    def _snapshot(self, state: VariantState, at_s: float, step_s: float) -> Snapshot:
+        proxy = self.proxies[state.variant]
+        grown = proxy.advance(at_s, step_s)
+        reading = Reading(at_s, step_s, {**proxy.totals, **proxy.gauges}, grown)
+        return state.snapshot(round(at_s * 1000), [reading])
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        demo = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                proxy = demo.proxies.get(self.path.strip("/").partition("/")[0])
+                body = demo._exposition(proxy) if proxy else b""
+                self.send_response(200 if proxy else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        return Handler
+
+    def _exposition(self, proxy: DemoProxy) -> bytes:
+        with self._advance_lock:
+            now_s = time.time()
+            if now_s > self._at_s:
+                for each in self.proxies.values():
+                    each.advance(now_s, min(now_s - self._at_s, 3_600))
+                self._at_s = now_s
+            return proxy.exposition()
+
+
+def _count_up(first: float, last: float, step: float) -> Iterator[float]:
+    for number in range(int((last - first) / step)):
+        yield first + number * step
+
+
+# ---- The App -------------------------------------------------------------------------------------
+
+
+class App:
+    """All parts together: built from a Config, started in order, stopped in the opposite one."""
+
+    def __init__(
+        self, config: Config, demo: Demo | None = None, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.config = config
+        self.wall = wall
+        self.started_at_s = wall()
+        self.static = load_static(Path(__file__).resolve().parent / "static")
+        hello = {"type": "connected", "scrape_interval": _whole_or_float(config.interval_s),
+                 "variants": list(config.variants)}  # fmt: skip
+        self.hub = Hub(hello, config.max_streams, wall)
+        self.store = Store(config, self.hub.everything, wall)
+        self.collector = Collector(config, self._on_snapshot, self._on_status, wall)
+        self._demo = demo
+        self.server: Server
+        self._server_thread: threading.Thread
+
+    def start(self) -> None:
+        """Open the database, then the port, then begin. Raises StorageError and OSError."""
+        self.store.open()
+        try:
+            self.server = Server(self)
+        except OSError:
+            self.store.close()
+            raise
+        if self._demo:
+            self._demo.fill(self.store)
+            self._demo.start()
+        self._load_last_hour()
+        self._server_thread = threading.Thread(
+            target=self.server.serve_forever, name="connections", daemon=True
+        )
+        self.store.start()
+        self.hub.start()
+        self.collector.start()
+        self._server_thread.start()
+        host = self.config.listen.host or "localhost"
+        log.getChild("http").info(
+            "listening: url=http://%s/", Address(host, self.server.server_port)
+        )
+
+    def stop(self) -> None:
+        """End streams, finish requests under way, write what waits; in less than five seconds."""
+        self.collector.close()
+        self.hub.close()
+        self.server.shutdown()
+        self._server_thread.join(2.5)
+        self.server.server_close()
+        self.store.close(timeout_s=1.5)
+        if self._demo:
+            self._demo.close()
+
+    def _load_last_hour(self) -> None:
+        try:
+            snapshots = self.store.last_hour()
+        except StorageError as error:
+            log.getChild("storage").error("%s", error)
+        else:
+            self.hub.load(snapshots, round(self.wall() * 1000) - Store.FINE_RANGE_MS)
+
+    def _on_snapshot(self, snapshot: Snapshot) -> None:
+        self.store.put(snapshot)
+        self.hub.publish(snapshot)
+
+    def _on_status(self, variant: str, healthy: bool, error: str | None) -> None:
+        self.hub.announce("status", {"variant": variant, "healthy": healthy, "error": error})
+
+    def not_ready(self) -> list[str]:
+        """Why requests should not come here yet; empty when all is well."""
+        reasons = []
+        if self.store.problem:
+            reasons.append(f"storage not writable: {self.store.problem}")
+        if all(variant.last is None for variant in self.collector.variants.values()):
+            reasons.append("no scrape yet")
+        return reasons
+
+    def exposition(self) -> str:
+        """zaidash's own metrics, in the format it reads."""
+        families = [
+            _family("zaidash_build_info", "gauge", "Version of zaidash, always 1.",
+                    [({"version": __version__, "python": platform.python_version(),
+                       "sqlite": sqlite3.sqlite_version}, 1)]),
+            *self._target_families(),
+            *self._storage_families(),
+            _family("zaidash_streams", "gauge", "Open SSE streams.",
+                    [({}, self.hub.open_streams)]),
+            _family("zaidash_slow_streams_dropped_total", "counter",
+                    "Streams dropped because their client did not read.",
+                    [({}, self.hub.dropped)]),
+            _family("zaidash_requests_under_way", "gauge", "HTTP requests being answered.",
+                    [({}, self.server.busy)]),
+            _family("process_start_time_seconds", "gauge", "Start, seconds since the epoch.",
+                    [({}, self.started_at_s)]),
+            _family("process_cpu_seconds_total", "counter", "CPU time used.",
+                    [({}, time.process_time())]),
+        ]  # fmt: skip
+        resident = resident_memory_bytes()
+        if resident is not None:
+            families.append(_family("process_resident_memory_bytes", "gauge",
+                                    "Resident memory size.", [({}, resident)]))  # fmt: skip
+        return "".join(families)
+
+    def _target_families(self) -> Iterator[str]:
+        labelled = [
+            ({"target": target.label, "variant": target.spec.variant}, target)
+            for target in self.collector.targets
+        ]
+        timings = [(labels, target.durations.read()) for labels, target in labelled]
+        up = [(labels, int(target.report.health == "up")) for labels, target in labelled]
+        yield _family("zaidash_scrapes_total", "counter", "Scrapes, failed ones too.",
+                      [(labels, buckets[-1][1]) for labels, (buckets, _) in timings])  # fmt: skip
+        yield _family("zaidash_scrape_failures_total", "counter", "Scrapes that failed.",
+                      [(labels, target.failures) for labels, target in labelled])  # fmt: skip
+        yield _family("zaidash_target_up", "gauge", "Whether the last scrape worked.", up)
+        yield _histogram("zaidash_scrape_duration_seconds", "How long scrapes took.", timings)
+
+    def _storage_families(self) -> Iterator[str]:
+        store = self.store
+        yield _family("zaidash_storage_up", "gauge", "Whether the database takes snapshots.",
+                      [({}, int(store.problem is None))])  # fmt: skip
+        yield _family("zaidash_snapshots_written_total", "counter", "Snapshots on disk.",
+                      [({}, store.written)])  # fmt: skip
+        yield _family("zaidash_snapshots_waiting", "gauge", "Snapshots not on disk yet.",
+                      [({}, store.waiting)])  # fmt: skip
+        yield _family("zaidash_snapshots_dropped_total", "counter",
+                      "Snapshots given up after an hour without a working disk.",
+                      [({}, store.dropped)])  # fmt: skip
+        yield _family("zaidash_database_bytes", "gauge", "Size of the database with its log.",
+                      [({}, store.size_bytes())])  # fmt: skip
+        yield _histogram("zaidash_write_duration_seconds", "How long writing snapshots took.",
+                         [({}, store.writes.read())])  # fmt: skip
+        yield _histogram("zaidash_query_duration_seconds", "How long reads of the history took.",
+                         [({}, store.queries.read())])  # fmt: skip
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    escaped = (
+        '{}="{}"'.format(k, v.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
+        for k, v in labels.items()
+    )
+    return "{" + ",".join(escaped) + "}" if labels else ""
+
+
+def _family(
+    name: str, kind: str, text: str, samples: Iterable[tuple[Mapping[str, str], float]]
+) -> str:
+    lines = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+    lines += [f"{name}{_labels(labels)} {value!r}" for labels, value in samples]
+    return "\n".join(lines) + "\n"
+
+
+def _histogram(
+    name: str, text: str,
+    timings: Iterable[tuple[Mapping[str, str], tuple[list[tuple[str, int]], float]]],
+) -> str:  # fmt: skip
+    lines = [f"# HELP {name} {text}", f"# TYPE {name} histogram"]
+    for labels, (buckets, total_s) in timings:
+        lines += [f"{name}_bucket{_labels({**labels, 'le': le})} {n}" for le, n in buckets]
+        lines += [f"{name}_sum{_labels(labels)} {total_s!r}",
+                  f"{name}_count{_labels(labels)} {buckets[-1][1]}"]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def resident_memory_bytes() -> int | None:
+    """What the process holds of memory now; None where the kernel has no /proc."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def check_health(address: Address, timeout_s: float = 3.0) -> str | None:
+    """Ask a running instance's /healthz; None when it is well, or else what is wrong."""
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    connection = http.client.HTTPConnection(host, address.port, timeout=timeout_s)
+    try:
+        connection.request("GET", "/healthz")
+        response = connection.getresponse()
+        response.read()
+    except (OSError, http.client.HTTPException) as error:
+        return f"no answer from {Address(host, address.port)}: {_reason(error)}"
+    finally:
+        connection.close()
+    return None if response.status == 200 else f"/healthz answered {response.status}"
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """Every stream is a file descriptor, and the usual soft limit is 1024."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. 0 after a clean stop, 1 for a failed health check, 2 for bad settings."""
+    try:
+        config, command = load_config(sys.argv[1:] if argv is None else argv, os.environ)
+    except ConfigError as error:
+        return _complain(error.problems)
+    if command == "check-config":
+        print("\n".join(config.lines()))
+        return 0
+    if command == "healthcheck":
+        problem = check_health(config.listen)
+        return _complain([problem], 1) if problem else 0
+    return serve(config, is_demo=command == "demo")
+
+
+def _complain(problems: Sequence[str], code: int = 2) -> int:
+    for problem in problems:
+        print(f"zaidash: {problem}", file=sys.stderr)
+    return code
+
+
+def serve(config: Config, is_demo: bool = False) -> int:
+    """Run until SIGTERM or SIGINT; explicit handlers, for PID 1 has no default ones."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    set_up_logging(config)
+    _raise_file_limit(config.max_streams + Server.MAX_CONNECTIONS + 256)
+    demo = Demo(config) if is_demo else None
+    app = App(demo.config if demo else config, demo)
+    if app.config.db_path.name == _LOCAL_DB_PATH and "DB_PATH" not in os.environ:
+        log.getChild("storage").info("no writable /data: path=%s", app.config.db_path)
+    try:
+        app.start()
+    except StorageError as error:
+        return _complain([str(error)])
+    except OSError as error:
+        return _complain([f"LISTEN_ADDR={config.listen}: cannot listen: {error.strerror};"
+                          " choose another port or stop what uses it"])  # fmt: skip
+    stop.wait()
+    log.info("stopping")
+    app.stop()
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
