@@ -753,6 +753,7 @@ class ExpositionParser:
 
     #: Longest line, in bytes: a label value has no business being longer.
     MAX_LINE_BYTES = 65_536
+    LINES_BETWEEN_CHECKS = 4_096
 
     def __init__(
         self,
@@ -765,31 +766,41 @@ class ExpositionParser:
         self._max_series = max_series
         self._known: dict[bytes, Series] = {}
 
-    def parse(self, body: bytes) -> list[Sample]:
-        """All samples of a body that somebody asks for. Raises ExpositionError."""
+    def parse(self, body: bytes, is_abandoned: Callable[[], bool] = lambda: False) -> list[Sample]:
+        """All samples of a body that somebody asks for. Raises ExpositionError.
+
+        ``is_abandoned`` is asked now and then whether the answer is still wanted.
+        """
         samples: list[Sample] = []
         known, add = self._known.get, samples.append
-        for number, line in enumerate(body.split(b"\n"), 1):
+        for number, line in enumerate(io.BytesIO(body), 1):  # a list of lines might be huge
             text, _, value = line.rpartition(b" ")
             series = known(text)
             if series is not None and b"_" not in value:
                 # float() takes 1_000 for a number, Prometheus does not: such a line goes below.
-                with contextlib.suppress(ValueError):
+                try:  # contextlib.suppress would double the time of a line
                     add((series, float(value)))
                     continue
-            sample = self._parse_line(line, number)
+                except ValueError:
+                    pass
+            if number % self.LINES_BETWEEN_CHECKS == 0 and is_abandoned():
+                raise ExpositionError("gave up, the deadline has passed", number)
+            if line == b"\n" or line.startswith(b"#"):
+                continue
+            sample = self._parse_line(line.removesuffix(b"\n"), number)
             if sample is not None:
                 add(sample)
                 if len(samples) > self._max_series:
-                    raise ExpositionError(
-                        f"more than {self._max_series} series; raise SCRAPE_MAX_SERIES"
-                        " or find the label that has too many values",
-                        number,
-                    )
+                    raise self._too_many(number)
         self._forget(len(samples))
         if len({series.key for series, _ in samples}) != len(samples):
             raise _find_twin(samples)
         return samples
+
+    def _too_many(self, number: int) -> ExpositionError:
+        return ExpositionError(
+            f"more than {self._max_series} series; raise SCRAPE_MAX_SERIES"
+            " or find the label that has too many values", number)  # fmt: skip
 
     def _forget(self, used: int) -> None:
         """Keep the memory in step with what the target exports now: past twice that, start over."""
@@ -798,7 +809,7 @@ class ExpositionParser:
 
     def _parse_line(self, line: bytes, number: int) -> Sample | None:
         """A line whose series is new, or that is written in another way than usual."""
-        if not line.strip(b" \t\r") or line.lstrip(b" \t").startswith(b"#"):
+        if line.lstrip(b" \t\r")[:1] in (b"", b"#"):
             return None
         if len(line) > self.MAX_LINE_BYTES:
             raise ExpositionError(f"longer than {self.MAX_LINE_BYTES} bytes", number)
@@ -2240,8 +2251,14 @@ class Target:
 
     @property
     def label(self) -> str:
-        """How it is shown: the configured URL, with the address where it is one of several."""
-        return f"{self.spec} ({self.address})" if self.address else str(self.spec)
+        """The URL that is scraped, as it may be shown, with the address of a replica."""
+        if self.address is None:
+            return str(self.spec)
+        parts = urllib.parse.urlsplit(mask_credentials(self.spec.url))
+        scheme, _, port = _server(parts)
+        credentials = "***@" if "@" in parts.netloc else ""
+        netloc = f"{credentials}{Address(self.address, port)}"
+        return urllib.parse.urlunsplit(parts._replace(scheme=scheme, netloc=netloc))
 
     def succeeded(self, tick_ms: int, duration_s: float, samples: int, now_s: float) -> None:
         warning = None
@@ -2290,7 +2307,7 @@ class _Scrape:
         try:
             body, self.at_s = self.fetch.run()
             if not self.is_abandoned:
-                self.samples = self.target.parser.parse(body)
+                self.samples = self.target.parser.parse(body, lambda: self.is_abandoned)
         except ScrapeError as error:
             self.error = str(error)
         except Exception as error:  # a bug must not end the scraping of this target for good
@@ -4059,6 +4076,7 @@ class App:
 
     def start(self) -> None:
         """Open the database, then the port, then begin. Raises StorageError and OSError."""
+        log.getChild("storage").info("opening the database: path=%s", self.config.db_path)
         self.store.open()
         try:
             self.server = Server(self)
@@ -4269,8 +4287,6 @@ def serve(config: Config, is_demo: bool = False) -> int:
     _raise_file_limit(config.max_streams + Server.MAX_CONNECTIONS + 256)
     demo = Demo(config) if is_demo else None
     app = App(demo.config if demo else config, demo)
-    if app.config.db_path.name == _LOCAL_DB_PATH and "DB_PATH" not in os.environ:
-        log.getChild("storage").info("no writable /data: path=%s", app.config.db_path)
     try:
         app.start()
     except StorageError as error:

@@ -106,11 +106,15 @@ function add(snapshot) {
 
 async function start() {
   const { ok, body } = await fetchJson("api/metrics?range=5m");
+  const newest = {};
   if (ok) {
     body.slice(-ROWS).forEach(add);
+    body.forEach(({ variant, timestamp }) => (newest[variant] = timestamp));
     drawSnapshots();
   }
-  const events = new EventSource("api/events");
+  // The stream begins where the history ends: nothing in between is missing or double.
+  const position = Object.entries(newest).map(([variant, timestamp]) => `${variant}=${timestamp}`);
+  const events = new EventSource(`api/events?last_event_id=${encodeURIComponent(position.join(","))}`);
   events.onopen = () => ($("connection").textContent = "live");
   events.onerror = () => ($("connection").textContent = "reconnecting …");
   events.onmessage = ({ data }) => {
