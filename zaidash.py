@@ -34,7 +34,7 @@ name            owner        what it does and may touch
 MainThread      main()       starts and stops the App; waits for a signal
 collector       Collector    ticks; all derivation state; the only caller of on_snapshot, on_status
 scrape          Collector    one per target and tick: fetches and parses, nothing else
-discovery       Collector    looks up dns+http names every 30 s
+discovery       Collector    one per dns+http name: looks it up every 30 s
 storage         Store        the only one that writes to the database
 streams         Hub          all SSE sockets, in one selector
 connections     Server       accepts; holds every connection that waits between two requests
@@ -49,9 +49,9 @@ field of the snapshot; see FIELDS. Endpoints: see ROUTES. Settings: see SETTINGS
 
 from __future__ import annotations
 
-import argparse
 import base64
 import binascii
+import bisect
 import contextlib
 import email.utils
 import gzip
@@ -85,7 +85,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
@@ -209,16 +208,24 @@ def parse_duration(text: str) -> float:
 
 
 def _duration(at_least: str) -> Callable[[str], float]:
-    """A parser of durations with a lower bound and whole milliseconds, the unit of timestamps."""
+    """A parser of durations with a lower bound."""
     least_s = parse_duration(at_least)
 
     def parse(text: str) -> float:
         seconds = parse_duration(text)
-        if seconds < least_s or not (seconds * 1000).is_integer():
-            raise ValueError(f"expected a duration of at least {at_least}, in whole milliseconds")
+        if seconds < least_s:
+            raise ValueError(f"expected a duration of at least {at_least}")
         return seconds
 
     return parse
+
+
+def _interval(text: str) -> float:
+    """A tick length: whole milliseconds, since ticks lie on multiples of it."""
+    seconds = _duration("100ms")(text)
+    if round(seconds * 1000) / 1000 != seconds:
+        raise ValueError("expected a duration in whole milliseconds")
+    return seconds
 
 
 def _whole(at_least: int) -> Callable[[str], int]:
@@ -277,6 +284,11 @@ def mask_credentials(url: str) -> str:
     return _CREDENTIALS.sub("//***@", url, count=1)
 
 
+def _mask_all(text: str) -> str:
+    """Text that failed to parse as it may be shown: who knows where in it a secret begins."""
+    return "***@" + text.rpartition("@")[2] if "@" in text else text
+
+
 class TargetSpec(NamedTuple):
     """One entry of SCRAPE_TARGETS. With ``discover``, the URL's host stands for many addresses."""
 
@@ -315,13 +327,13 @@ def parse_target(text: str) -> TargetSpec:
 def parse_targets(text: str) -> tuple[TargetSpec, ...]:
     """A comma-separated list of ``[variant=]url``, none of them twice."""
     specs: list[TargetSpec] = []
-    for entry in text.split(","):
+    for number, entry in enumerate(text.split(","), 1):
         try:
             spec = parse_target(entry.strip())
         except ValueError as error:
-            raise ValueError(f"{mask_credentials(entry.strip())!r}: {error}") from None
-        if spec in specs:
-            raise ValueError(f"{spec} is listed twice, its numbers would count double")
+            raise ValueError(f"entry {number}: {error}") from None
+        if str(spec) in [str(other) for other in specs if other.variant == spec.variant]:
+            raise ValueError(f"entry {number} is listed twice, its numbers would count double")
         specs.append(spec)
     return tuple(specs)
 
@@ -355,7 +367,7 @@ SETTINGS = (
         parse_targets,
         "comma-separated list of [variant=]url; dns+http:// scrapes every address of the name",
     ),
-    Setting("SCRAPE_INTERVAL", "interval_s", "5s", _duration("100ms"), "tick length"),
+    Setting("SCRAPE_INTERVAL", "interval_s", "5s", _interval, "tick length"),
     Setting(
         "SCRAPE_TIMEOUT",
         "timeout_s",
@@ -483,55 +495,80 @@ COMMANDS = {
     "demo": "run against two simulated proxies with a week of history in a temporary database",
     "check-config": "print the effective settings and exit",
     "healthcheck": "ask the running instance's /healthz; exit 0 when it answers, 1 when not",
+    "version": "print the version and exit",
+    "help": "print this and exit",
 }
 
 
-def _argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="zaidash",
-        description="The dashboard for zai-proxy. Every setting is an environment variable too.",
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
-    parser.add_argument("--version", action="version", version=f"zaidash {__version__}")
-    for command, text in COMMANDS.items():
-        parser.add_argument(f"--{command}", dest="commands", action="append_const", const=command,
-                            help=text)  # fmt: skip
+def help_text() -> str:
+    """What ``--help`` prints: every command, and every setting with its variable and default."""
+    lines = [
+        "usage: zaidash [--COMMAND] [--SETTING VALUE ...]",
+        "",
+        "The dashboard for zai-proxy. Every setting is an environment variable too; the flag wins.",
+        "",
+        *(f"  --{command:<14} {text}" for command, text in COMMANDS.items()),
+        "",
+    ]
     for setting in SETTINGS:
         default = "" if setting.default is None else f", default {setting.default}"
-        text = f"{setting.help} ({setting.name}{default})".replace("%", "%%")
-        parser.add_argument(setting.flag, dest=setting.attribute, metavar="VALUE", help=text)
-    return parser
+        lines += [f"  {setting.flag} VALUE", f"      {setting.help} ({setting.name}{default})"]
+    return "\n".join(lines)
+
+
+class _Flags(NamedTuple):
+    """A command line taken apart. A flag whose value is missing has None."""
+
+    values: dict[str, str | None]
+    commands: list[str]
+    problems: list[str]
+
+
+def _read_flags(argv: Sequence[str]) -> _Flags:
+    """``--name value`` and ``--name=value``.
+
+    argparse would stop at the first problem, and repeat a mistyped secret in its message.
+    """
+    flags = _Flags({}, [], [])
+    known = {setting.flag for setting in SETTINGS}
+    words = deque(argv)
+    while words:
+        flag, equals, value = words.popleft().partition("=")
+        if flag in known:
+            if not equals and (not words or words[0].startswith("--")):
+                flags.problems.append(f"{flag}: expected a value")
+                flags.values[flag] = None
+            else:
+                flags.values[flag] = value if equals else words.popleft()
+        elif flag.startswith("--") and flag[2:] in COMMANDS and not equals:
+            flags.commands.append(flag[2:])
+        elif flag.startswith("-"):
+            flags.problems.append(f"{_mask_all(flag)}: unknown flag, see --help")
+        else:
+            position = len(argv) - len(words)
+            flags.problems.append(f"argument {position}: expected a flag, see --help")
+    return flags
 
 
 def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Config, str | None]:
     """The settings and the command (a key of COMMANDS, or None to serve).
 
     A flag wins over its environment variable. Raises ConfigError with every problem at once.
-    ``--help`` and ``--version`` print and raise SystemExit, as argparse does.
     """
-    problems: list[str] = []
-    flags, unknown = argparse.Namespace(), list[str]()
-    try:
-        flags, unknown = _argument_parser().parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        problems.append(f"{error}; see --help")
-    problems += [f"{argument}: unknown argument; see --help" for argument in unknown]
-    commands = sorted(set(getattr(flags, "commands", None) or ()))
-    if len(commands) > 1:
+    flags, commands, problems = _read_flags(argv)
+    if len(set(commands)) > 1:
         problems.append("--" + " --".join(commands) + ": give one of them at a time")
     values: dict[str, Any] = {}
     for setting in SETTINGS:
-        name, text = setting.flag, getattr(flags, setting.attribute, None)
-        if text is None:
-            name, text = setting.name, environ.get(setting.name)
-        if text is None:
-            text = _default(setting, demo=commands == ["demo"])
+        name, text = setting.name, environ.get(setting.name)
+        if setting.flag in flags:
+            name, text = setting.flag, flags[setting.flag]
+        elif text is None:
+            text = _default(setting, demo="demo" in commands)
         try:
             values[setting.attribute] = None if text is None else setting.parse(text)
         except ValueError as error:
-            shown = "***" if setting.name == "AUTH_TOKEN" else mask_credentials(str(text))
-            problems.append(f"{name}={shown}: {error}")
+            problems.append(f"{name}={_masked(setting, str(text))}: {error}")
     if problems:
         raise ConfigError(problems)
     values["timeout_s"] = min(values["timeout_s"], values["interval_s"])
@@ -539,12 +576,20 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Config
     return Config(**values), commands[0] if commands else None
 
 
+def _masked(setting: Setting, text: str) -> str:
+    """A value that failed to parse as it may be shown."""
+    if setting.name == "AUTH_TOKEN":
+        return "***"
+    return _mask_all(text) if setting.name == "SCRAPE_TARGETS" else text
+
+
 def _default(setting: Setting, demo: bool) -> str | None:
     if setting.name == "SCRAPE_INTERVAL" and demo:
         return "1s"
     if setting.name == "DB_PATH":
         data = os.path.dirname(_SYSTEM_DB_PATH)
-        return _SYSTEM_DB_PATH if os.access(data, os.W_OK | os.X_OK) else _LOCAL_DB_PATH
+        is_writable = os.path.isdir(data) and os.access(data, os.W_OK | os.X_OK)
+        return _SYSTEM_DB_PATH if is_writable else _LOCAL_DB_PATH
     return setting.default
 
 
@@ -562,7 +607,7 @@ class LineFormatter(logging.Formatter):
         event = {
             "time": format_time(round(record.created * 1000), milliseconds=True),
             "level": record.levelname.lower(),
-            "component": record.name.removeprefix("zaidash").lstrip(".") or "main",
+            "component": record.name.rpartition(".")[2],
             "message": record.getMessage(),
         }
         if record.exc_info:
@@ -685,19 +730,21 @@ def _tidy_value(field: Field, value: Value) -> Value:
 
 
 class Snapshot(NamedTuple):
-    """What one variant did at one tick. ``values`` follow FIELDS, ``encoded`` is the JSON."""
+    """What one variant did at one tick; ``values`` follow FIELDS."""
 
     ts_ms: int
     variant: str
     values: tuple[Value, ...]
-    encoded: bytes
 
     @classmethod
     def build(cls, ts_ms: int, variant: str, values: Iterable[Value]) -> Snapshot:
-        tidied = tuple(map(_tidy_value, FIELDS, values))
-        named = zip(FIELD_INDEX, tidied, strict=True)
-        encoded = _encode({"timestamp": ts_ms, "variant": variant, **dict(named)})
-        return cls(ts_ms, variant, tidied, encoded)
+        return cls(ts_ms, variant, tuple(map(_tidy_value, FIELDS, values)))
+
+    @property
+    def encoded(self) -> bytes:
+        """The snapshot as one flat JSON object."""
+        named = zip(FIELD_INDEX, self.values, strict=True)
+        return _encode({"timestamp": self.ts_ms, "variant": self.variant, **dict(named)})
 
     def get(self, name: str) -> Value:
         return self.values[FIELD_INDEX[name]]
@@ -727,15 +774,29 @@ class Series(NamedTuple):
 
 Sample = tuple[Series, float]
 
-_NAME = rb"[a-zA-Z_:][a-zA-Z0-9_:]*+"
-_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# Possessive quantifiers throughout: a hostile line costs no more than its length.
 _LINE = re.compile(
-    rb"[ \t]*+(?P<series>(?P<name>" + _NAME + rb")"
-    rb'(?:[ \t]*+\{(?P<labels>[^"}]*+(?:' + _QUOTED + rb'[^"}]*+)*+)\}|(?=[ \t])))[ \t]*+'
-    rb"(?P<value>[^ \t\r#]++)(?:[ \t]++(?P<time>[^ \t\r#]++))?[ \t]*+(?:#.*+)?\r?"
+    rb"""
+    [ \t]*+
+    (?P<series>
+        (?P<name> [a-zA-Z_:][a-zA-Z0-9_:]*+ )
+        (?:
+            [ \t]*+ \{ [ \t]*+
+            (?P<labels> (?:
+                [a-zA-Z_][a-zA-Z0-9_]*+ [ \t]*+ = [ \t]*+ "[^"\\]*+ (?: \\. [^"\\]*+ )*+ "
+                [ \t]*+ (?: , [ \t]*+ | (?=\}) )
+            )*+ )
+            \}
+            | (?=[ \t])
+        )
+    )
+    [ \t]*+ (?P<value> [^ \t\r\#]++ )
+    (?: [ \t]++ (?P<time> [^ \t\r\#]++ ) )?
+    [ \t]*+ (?: \#.*+ )? \r?
+    """,
+    re.VERBOSE,
 )
-_LABEL = re.compile(rb"[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+(" + _QUOTED + rb")[ \t]*+")
-_BLANK = re.compile(rb"[ \t]*+")
+_LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"')
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _ESCAPES = {b"n": b"\n", b"\\": b"\\", b'"': b'"'}
 
@@ -751,8 +812,7 @@ class ExpositionParser:
     Format: https://prometheus.io/docs/instrumenting/exposition_formats/
     """
 
-    #: Longest line, in bytes: a label value has no business being longer.
-    MAX_LINE_BYTES = 65_536
+    #: How often a parse looks up: whether it is still wanted, and whether there is too much.
     LINES_BETWEEN_CHECKS = 4_096
 
     def __init__(
@@ -765,15 +825,31 @@ class ExpositionParser:
         self._prefixes = prefixes
         self._max_series = max_series
         self._known: dict[bytes, Series] = {}
+        self._unwanted: set[bytes] = set()
+        self._used = 0  # series in the last good scrape
 
     def parse(self, body: bytes, is_abandoned: Callable[[], bool] = lambda: False) -> list[Sample]:
         """All samples of a body that somebody asks for. Raises ExpositionError.
 
         ``is_abandoned`` is asked now and then whether the answer is still wanted.
         """
+        try:
+            samples = self._parse_lines(body, is_abandoned)
+            if len({series.key for series, _ in samples}) != len(samples):
+                raise _find_twin(samples)
+            self._used = len(samples)
+            return samples
+        finally:
+            self._forget()
+
+    def _parse_lines(self, body: bytes, is_abandoned: Callable[[], bool]) -> list[Sample]:
         samples: list[Sample] = []
         known, add = self._known.get, samples.append
         for number, line in enumerate(io.BytesIO(body), 1):  # a list of lines might be huge
+            if number % self.LINES_BETWEEN_CHECKS == 0:
+                if is_abandoned():
+                    raise ExpositionError("gave up, the deadline has passed", number)
+                self._check_count(samples, number)
             text, _, value = line.rpartition(b" ")
             series = known(text)
             if series is not None and b"_" not in value:
@@ -783,60 +859,50 @@ class ExpositionParser:
                     continue
                 except ValueError:
                     pass
-            if number % self.LINES_BETWEEN_CHECKS == 0 and is_abandoned():
-                raise ExpositionError("gave up, the deadline has passed", number)
             if line == b"\n" or line.startswith(b"#"):
                 continue
             sample = self._parse_line(line.removesuffix(b"\n"), number)
             if sample is not None:
                 add(sample)
-                if len(samples) > self._max_series:
-                    raise self._too_many(number)
-        self._forget(len(samples))
-        if len({series.key for series, _ in samples}) != len(samples):
-            raise _find_twin(samples)
+                self._check_count(samples, number)
+        self._check_count(samples, 0)
         return samples
 
-    def _too_many(self, number: int) -> ExpositionError:
-        return ExpositionError(
-            f"more than {self._max_series} series; raise SCRAPE_MAX_SERIES"
-            " or find the label that has too many values", number)  # fmt: skip
+    def _check_count(self, samples: Sequence[Sample], number: int) -> None:
+        if len(samples) > self._max_series:
+            raise ExpositionError(
+                f"more than {self._max_series} series; raise SCRAPE_MAX_SERIES"
+                " or find the label that has too many values", number)  # fmt: skip
 
-    def _forget(self, used: int) -> None:
-        """Keep the memory in step with what the target exports now: past twice that, start over."""
-        if len(self._known) > 2 * used + 100:
-            self._known.clear()
+    def _forget(self) -> None:
+        """Keep the memory in step with what the target exports: past twice that, start over."""
+        for remembered in (self._known, self._unwanted):
+            if len(remembered) > 2 * self._used + 100:
+                remembered.clear()
 
     def _parse_line(self, line: bytes, number: int) -> Sample | None:
         """A line whose series is new, or that is written in another way than usual."""
         if line.lstrip(b" \t\r")[:1] in (b"", b"#"):
             return None
-        if len(line) > self.MAX_LINE_BYTES:
-            raise ExpositionError(f"longer than {self.MAX_LINE_BYTES} bytes", number)
         match = _LINE.fullmatch(line)
         if match is None:
             raise ExpositionError(f"expected 'name{{labels}} value', got {_clip(line)}", number)
         value = _parse_value(match["value"], "value", number)
         if match["time"] is not None:
             _parse_value(match["time"], "timestamp", number)
-        if not match["name"].startswith(self._prefixes):
+        text, name = match["series"], match["name"]
+        if not name.startswith(self._prefixes) or text in self._unwanted:
             return None
-        series = self._known.get(match["series"])
+        series = self._known.get(text)
         if series is None:
-            series = self._new_series(match["series"], match["name"], match["labels"], number)
-        return None if series is None else (series, value)
-
-    def _new_series(
-        self, text: bytes, name: bytes, label_text: bytes | None, number: int
-    ) -> Series | None:
-        labels = _parse_labels(label_text or b"", number)
-        slot = self._resolve(name.decode(), labels)
-        if slot is None:
-            return None
-        if len(self._known) > 2 * self._max_series:
-            self._known.clear()
-        key = json.dumps([name.decode(), *sorted(labels.items())]).encode()
-        return self._known.setdefault(text, Series(key, slot))
+            labels = _parse_labels(match["labels"] or b"", number)
+            slot = self._resolve(name.decode(), labels)
+            if slot is None:
+                self._unwanted.add(text)
+                return None
+            key = json.dumps([name.decode(), *sorted(labels.items())]).encode()
+            series = self._known[text] = Series(key, slot)
+        return (series, value)
 
 
 def _parse_value(text: bytes, what: str, number: int) -> float:
@@ -850,16 +916,10 @@ def _parse_value(text: bytes, what: str, number: int) -> float:
 
 def _parse_labels(text: bytes, number: int) -> dict[str, str]:
     labels: dict[str, str] = {}
-    at = 0
-    while not _BLANK.fullmatch(text, at):
-        match = _LABEL.match(text, at)
-        if match is None or text[match.end() : match.end() + 1] not in (b",", b""):
-            raise ExpositionError(f'expected label="value", got {_clip(text[at:])}', number)
-        name = match[1].decode()
-        if name in labels:
-            raise ExpositionError(f"label {name} is given twice", number)
-        labels[name] = _unescape(match[2][1:-1], number)
-        at = match.end() + 1
+    for name, value in _LABEL.findall(text):
+        if name.decode() in labels:
+            raise ExpositionError(f"label {name.decode()} is given twice", number)
+        labels[name.decode()] = _unescape(value, number)
     return labels
 
 
@@ -936,8 +996,8 @@ def resolve_series(name: str, labels: Mapping[str, str]) -> Slot | None:
             return None
         return None if math.isnan(bound) else ("latency", format_bound(bound))
     if source.measure == "requests" and not re.fullmatch(r"[0-9]{3}", key):
-        # One name for all of them: a target must not be able to invent keys without end.
-        key = "other"
+        # One name for all of a class: a target must not be able to invent keys without end.
+        key = f"{key[0]}xx" if key[:1] in ("1", "2", "3", "4", "5") else "other"
     return (source.measure, key)
 
 
@@ -1052,6 +1112,8 @@ class TargetState:
     def _process(self, start: float | None, now_s: float) -> _Process:
         """The state of the process that answered, which is the current one from now on."""
         previous = self._processes.get(self._start)
+        if start is not None and self._start is not None and start < self._start:
+            self._balanced_s = now_s
         if start is None or (self._start is None and previous is not None):
             # It says nothing, or says so for the first time: take it for the one before.
             start = self._start if start is None else start
@@ -1059,8 +1121,8 @@ class TargetState:
             self._processes.pop(self._start, None)
         elif start in self._processes:
             process = self._processes.pop(start)
-            if start != self._start:
-                self._balanced_s = now_s
+        elif self.is_balanced(now_s):
+            process = _Process(None)  # another one of many: no restart, but a first scrape
         else:  # a restart: everything in it has happened since the scrape before
             process = _Process(previous.seen_s if previous else None)
         self._start = start
@@ -1095,25 +1157,25 @@ class Merged:
         elapsed_s: float | None,
         window: Mapping[Slot, float] | None,
     ) -> None:
-        self._readings = readings
+        rated = [(r.increases, r.elapsed_s) for r in readings if r.elapsed_s]
         self.elapsed_s: float | None = elapsed_s
-        self._window = window
+        self._readings = readings
+        self._totals = _merge((reading.totals, 1.0) for reading in readings)
+        self._increases = _merge((increases, 1.0) for increases, _ in rated)
+        self._rates = _merge(rated) if rated else None
+        self._window = None if window is None else _merge([(window, 1.0)])
+        self._durations = _cumulative(self._window or {})
 
     def total(self, measure: str, key: str = "") -> float:
-        return sum(reading.totals.get((measure, key), 0.0) for reading in self._readings)
+        return self._totals.get(measure, {}).get(key, 0.0)
 
     def requests(self, first_digit: str) -> float:
         """The requests answered with a status code of one class."""
-        return sum(
-            value
-            for reading in self._readings
-            for (measure, code), value in reading.totals.items()
-            if measure == "requests" and code[0] == first_digit
-        )
+        codes = self._totals.get("requests", {})
+        return sum(count for code, count in codes.items() if code[0] == first_digit)
 
     def gauge(self, measure: str) -> float | None:
-        levels = [r.totals[(measure, "")] for r in self._readings if (measure, "") in r.totals]
-        return sum(levels) if levels else None
+        return self._totals.get(measure, {}).get("")
 
     def utilization(self) -> float | None:
         """The exported ratio; over replicas weighted by ``max_workers`` where all export it."""
@@ -1128,45 +1190,38 @@ class Merged:
 
     def rate(self, measure: str, key: str | None = None) -> float | None:
         """Increase per second since the scrape before, summed over the replicas that have one."""
-        rates = self.rates_by_key(measure)
-        if rates is None:
+        if self._rates is None:
             return None
-        return float(sum(rates.values()) if key is None else rates.get(key, 0.0))
+        rates = self._rates.get(measure, {})
+        return sum(rates.values()) if key is None else rates.get(key, 0.0)
 
     def rates_by_key(self, measure: str) -> dict[str, Any] | None:
         """The same for every key of a measure."""
-        rated = [(r.increases, r.elapsed_s) for r in self._readings if r.elapsed_s]
-        rates: dict[str, Any] = {}
-        for increases, elapsed_s in rated:
-            for (of, key), increase in increases.items():
-                if of == measure:
-                    rates[key] = rates.get(key, 0.0) + increase / elapsed_s
-        return dict(sorted(rates.items())) if rated else None
+        return None if self._rates is None else dict(sorted(self._rates.get(measure, {}).items()))
 
     def error_rate_pct(self) -> float | None:
         """Share of 5xx in all requests of the window; 0 where there were none."""
         if self._window is None:
             return None
-        requests = {code: n for (m, code), n in self._window.items() if m == "requests"}
+        requests = self._window.get("requests", {})
         everything = sum(requests.values())
-        errors = sum(n for code, n in requests.items() if code[0] == "5")
+        errors = sum(count for code, count in requests.items() if code[0] == "5")
         return 100 * errors / everything if everything else 0.0
 
     def latency_ms(self, q: float) -> float | None:
         """A quantile of the window's request durations, in milliseconds."""
-        seconds = quantile(q, _cumulative(self._window or {}))
+        seconds = quantile(q, self._durations)
         return None if seconds is None else seconds * 1000
 
     def average(self, measure: str) -> float | None:
         """Sum over count of the window, as for a size; None where nothing was counted."""
         window = self._window or {}
-        count = window.get((measure + "_count", ""), 0.0)
-        return window.get((measure + "_sum", ""), 0.0) / count if count else None
+        count = window.get(measure + "_count", {}).get("", 0.0)
+        return window.get(measure + "_sum", {}).get("", 0.0) / count if count else None
 
     def latency_buckets(self) -> dict[str, Any] | None:
         """Requests by bucket since the scrape before: empty buckets left out, +Inf always there."""
-        rated = [reading.increases for reading in self._readings if reading.elapsed_s]
-        buckets = _cumulative(_sum_increases(rated))
+        buckets = _cumulative(self._increases)
         if not buckets:
             return None
         counts, below = {}, 0.0
@@ -1177,17 +1232,21 @@ class Merged:
         return counts
 
 
-def _sum_increases(increases: Iterable[Mapping[Slot, float]]) -> dict[Slot, float]:
-    sums: dict[Slot, float] = defaultdict(float)
-    for one in increases:
-        for slot, value in one.items():
-            sums[slot] += value
-    return sums
+def _merge(
+    parts: Iterable[tuple[Mapping[Slot, float], float]],
+) -> dict[str, dict[str, float]]:
+    """The sum of all parts, each divided by its number, as measure -> key -> sum."""
+    merged: dict[str, dict[str, float]] = defaultdict(dict)
+    for slots, divisor in parts:
+        for (measure, key), value in slots.items():
+            keys = merged[measure]
+            keys[key] = keys.get(key, 0.0) + value / divisor
+    return merged
 
 
-def _cumulative(increases: Mapping[Slot, float]) -> list[tuple[float, float]]:
+def _cumulative(increases: Mapping[str, Mapping[str, float]]) -> list[tuple[float, float]]:
     """The histogram in the increases: (upper bound in seconds, requests up to it), ascending."""
-    return sorted((float(le), n) for (measure, le), n in increases.items() if measure == "latency")
+    return sorted((float(le), count) for le, count in increases.get("latency", {}).items())
 
 
 def quantile(q: float, buckets: Sequence[tuple[float, float]]) -> float | None:
@@ -1203,14 +1262,18 @@ def quantile(q: float, buckets: Sequence[tuple[float, float]]) -> float | None:
     counts = list(itertools.accumulate((count for _, count in buckets), max))
     if counts[-1] <= 0:
         return None
+    if not 0 <= q <= 1:
+        return math.copysign(math.inf, q)
     rank = q * counts[-1]
-    index = next(i for i, count in enumerate(counts) if count >= rank or i == len(counts) - 1)
+    index = bisect.bisect_left(counts, rank)
     upper = buckets[index][0]
     if upper == math.inf:
         return buckets[-2][0]
-    if index == 0:
-        return upper if upper <= 0 else upper * rank / counts[0]
-    lower, below = buckets[index - 1][0], counts[index - 1]
+    if index == 0 and upper <= 0:
+        return upper
+    lower, below = (buckets[index - 1][0], counts[index - 1]) if index else (0.0, 0.0)
+    if counts[index] <= below:
+        return None  # a rank so small that it is 0
     return lower + (upper - lower) * (rank - below) / (counts[index] - below)
 
 
@@ -1236,7 +1299,7 @@ class VariantState:
             elapsed_s = at_s - self._previous_s
         if rated:
             self._has_increases = True
-            self._window.append((at_s, _sum_increases(rated)))
+            self._window.append((at_s, _add_up(rated)))
         self._previous_s = at_s
         merged = Merged(readings, elapsed_s, self._increases_of_window(at_s))
         slots = {slot for reading in readings for slot in reading.totals if slot[0] == "latency"}
@@ -1248,7 +1311,15 @@ class VariantState:
             self._window.popleft()
         if not self._has_increases:
             return None
-        return _sum_increases(increases for _, increases in self._window)
+        return _add_up(increases for _, increases in self._window)
+
+
+def _add_up(increases: Iterable[Mapping[Slot, float]]) -> dict[Slot, float]:
+    sums: dict[Slot, float] = defaultdict(float)
+    for one in increases:
+        for slot, value in one.items():
+            sums[slot] += value
+    return sums
 
 
 # ---- Storage -------------------------------------------------------------------------------------
@@ -1298,6 +1369,7 @@ _PRAGMAS = (
     "PRAGMA synchronous = NORMAL",  # safe against a crash of the process; no fsync per commit
     "PRAGMA journal_size_limit = 4194304",  # the log shrinks again after a burst
     "PRAGMA cache_size = -1024",  # KiB per connection; the kernel caches the file anyway
+    "PRAGMA temp_store = MEMORY",  # the root file system may be read-only
 )
 #: SQLite's result codes for a file that is no use as a database.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -1388,10 +1460,55 @@ class Query(NamedTuple):
 class Summary(NamedTuple):
     """Totals of one variant over a window; None where no rate is known in it."""
 
-    requests: float | None
-    errors: float | None
-    tokens: tuple[float | None, ...]  # input, output, cache_read, cache_write
+    #: requests, 5xx, and tokens: input, output, cache_read, cache_write
+    counts: tuple[float | None, ...]
     latency_buckets: dict[str, float]
+
+
+class _View(NamedTuple):
+    """What a reader sees: the file in one transaction, and the snapshots not in it yet."""
+
+    reader: sqlite3.Connection
+    waiting: list[bytes]  # encoded
+    averaged_ms: int  # complete minutes before this are in metrics_1m
+
+    def snapshots(
+        self, columns: str, variants: Sequence[str], start_ms: int, end_ms: int
+    ) -> tuple[str, list[Any]]:
+        """The statement for the snapshots of a time, with its parameters."""
+        within = f"variant IN ({', '.join('?' * len(variants))}) AND ts BETWEEN ? AND ?"
+        rows = f"SELECT {columns} FROM metrics_5s WHERE {within}"
+        parameters = [*variants, start_ms, end_ms]
+        if self.waiting:
+            rows += f" UNION ALL SELECT {columns} FROM ({_UNWRITTEN}) WHERE {within}"
+            parameters += [_array(self.waiting), *parameters]
+        return rows, parameters
+
+    def fine_from_ms(self, variants: Sequence[str]) -> int:
+        """The minute from which on metrics_5s has all snapshots of these variants."""
+        oldest = "SELECT MIN(ts) FROM metrics_5s WHERE variant = ?"
+        found = [self.reader.execute(oldest, (variant,)).fetchone()[0] for variant in variants]
+        return max((ts - ts % _MINUTE_MS for ts in found if ts is not None), default=0)
+
+    def minutes(
+        self, columns: str, query: Query, start_ms: int, end_ms: int
+    ) -> tuple[str, list[Any]]:
+        """The same for minutes: those stored, and those still to be averaged."""
+        parts: list[str] = []
+        parameters: list[Any] = []
+        if start_ms < self.averaged_ms:
+            within = f"variant IN ({', '.join('?' * len(query.variants))}) AND ts BETWEEN ? AND ?"
+            parts.append(f"SELECT {columns} FROM metrics_1m WHERE {within}")
+            parameters += [*query.variants, start_ms, min(end_ms, self.averaged_ms - 1)]
+        # A minute that has begun within the window is wanted whole, as the stored ones are.
+        first_ms = max(-(-start_ms // _MINUTE_MS) * _MINUTE_MS, self.averaged_ms)
+        last_ms = end_ms - end_ms % _MINUTE_MS + _MINUTE_MS - 1
+        if first_ms <= last_ms:
+            rows, more = self.snapshots(columns, query.variants, first_ms, last_ms)
+            parts.append(_grouped(rows, query.fields, _MINUTE_MS))
+            parameters += more
+        rows = " UNION ALL ".join(parts) or f"SELECT {columns} FROM metrics_1m WHERE FALSE"
+        return rows, parameters
 
 
 class Store:
@@ -1410,7 +1527,7 @@ class Store:
     #: Seconds of snapshots that wait for a disk that does not take them.
     WAIT_S = 3_600
     #: Rows per variant read in one go: bounds a query's memory and how long it holds a connection.
-    SLICE_ROWS = 500
+    SLICE_ROWS = 200
     #: Columns aggregated in one statement for format=columns.
     SLICE_FIELDS = 8
     #: Idle reading connections kept, each with its page cache.
@@ -1615,6 +1732,7 @@ class Store:
         if self._writer:
             with _transaction(self._writer):
                 self._writer.executemany(_INSERT, rows)
+            self._changed_from_ms = -math.inf
             self._downsample(self._writer)
 
     def _run(self) -> None:
@@ -1715,6 +1833,7 @@ class Store:
         with _transaction(writer):
             for table, seconds, at_most_ms in retention:
                 before_ms = min(now_ms - round(seconds * 1000), at_most_ms)
+                before_ms -= before_ms % _MINUTE_MS  # whole minutes, or the first one would be cut
                 writer.execute(_DELETE_EXPIRED.format(table=table), (before_ms,))
         (free,) = writer.execute("PRAGMA freelist_count").fetchone()
         (pages,) = writer.execute("PRAGMA page_count").fetchone()
@@ -1757,61 +1876,83 @@ class Store:
 
     def json_rows(self, query: Query) -> Iterator[bytes]:
         """A JSON array of snapshots, oldest first, in pieces that SQLite has put together."""
-        yield b"["
-        comma = b""
-        for lines in self._slices(query, _json_object(query.fields)):
-            if lines:
-                yield comma + ",".join(lines).encode()
-                comma = b","
-        yield b"]"
+        before = b"["
+        for text in self._lines(query, _json_object(query.fields), "','"):
+            yield before + text
+            before = b","
+        yield b"]" if before == b"," else b"[]"
 
     def csv_rows(self, query: Query) -> Iterator[bytes]:
         """A header and one line per row, oldest first; JSON fields quoted, null left empty."""
-        yield ",".join(["timestamp", "variant", *(field.name for field in query.fields)]).encode()
-        yield b"\r\n"
-        for lines in self._slices(query, _csv_line(query.fields)):
-            yield "".join(line + "\r\n" for line in lines).encode()
+        names = ["timestamp", "variant", *(field.name for field in query.fields)]
+        yield ",".join(names).encode() + b"\r\n"
+        for text in self._lines(query, _csv_line(query.fields), "char(13, 10)"):
+            yield text + b"\r\n"
 
     def json_columns(self, query: Query) -> Iterator[bytes]:
-        """``{"production":{"timestamp":[...],"req_rate":[...]}}``, column by column."""
-        for number, variant in enumerate(query.variants):
-            yield (b"," if number else b"{") + _encode(variant) + b":{"
-            one = query._replace(variants=(variant,))
-            names = ["ts", *(field.name for field in query.fields)]
-            for first in range(0, len(names), self.SLICE_FIELDS):
-                some = names[first : first + self.SLICE_FIELDS]
-                columns = self._columns(one, some)
-                pairs = (
-                    f'"{"timestamp" if name == "ts" else name}":[{column or ""}]'
-                    for name, column in zip(some, columns, strict=True)
-                )
-                yield ("," if first else "").encode() + ",".join(pairs).encode()
-            yield b"}"
-        yield b"}" if query.variants else b"{}"
+        """``{"production":{"timestamp":[...],"req_rate":[...]}}``, a few columns at a time.
 
-    def _columns(self, query: Query, names: Sequence[str]) -> Sequence[str | None]:
-        fields = tuple(FIELDS[FIELD_INDEX[name]] for name in names if name != "ts")
-        with self.queries.time(), self._reader() as reader:
-            rows, parameters = self._rows(
-                query._replace(fields=fields), query.start_ms, query.end_ms
-            )
-            columns = ", ".join(f"group_concat(ifnull({name}, 'null'))" for name in names)
-            statement = f"SELECT {columns} FROM (SELECT * FROM ({rows}) ORDER BY ts)"
-            return tuple(reader.execute(statement, parameters).fetchone())
+        All from one view: columns have one length, whatever arrives meanwhile.
+        """
+        names = ["ts", *(field.name for field in query.fields)]
+        before = b"{"
+        with self._reading() as view:
+            for variant in query.variants:
+                yield before + _encode(variant) + b":{"
+                for first in range(0, len(names), self.SLICE_FIELDS):
+                    some = names[first : first + self.SLICE_FIELDS]
+                    columns = self._columns(view, query._replace(variants=(variant,)), some)
+                    yield (b"," if first else b"") + b",".join(columns)
+                yield b"}"
+                before = b","
+        yield b"}"
 
-    def _slices(self, query: Query, expression: str) -> Iterator[list[str]]:
-        """An expression over all rows of a query, in lists of bounded size, oldest first."""
+    def _columns(self, view: _View, query: Query, names: Sequence[str]) -> Iterator[bytes]:
+        query = query._replace(fields=tuple(FIELDS[FIELD_INDEX[n]] for n in names if n != "ts"))
+        values = [f"ifnull({name}, 'null')" for name in names]
+        texts = [
+            text
+            for start_ms, end_ms in self._slices(query)
+            if (text := self._join(view, query, start_ms, end_ms, values, "','"))
+        ]
+        for index, name in enumerate(names):
+            title = b"timestamp" if name == "ts" else name.encode()
+            yield b'"%s":[%s]' % (title, b",".join(text[index] for text in texts))
+
+    def _lines(self, query: Query, line: str, separator: str) -> Iterator[bytes]:
+        """An SQL expression over all rows, slice by slice; no view stays open in between."""
+        for start_ms, end_ms in self._slices(query):
+            with self._reading() as view:
+                text = self._join(view, query, start_ms, end_ms, [line], separator)
+            if text:
+                yield text[0]
+
+    def _slices(self, query: Query) -> Iterator[tuple[int, int]]:
+        """First and last millisecond of slices with at most SLICE_ROWS rows per variant."""
         step_ms, origin_ms = self._bins(query)
         width_ms = self.SLICE_ROWS * step_ms
         start_ms = query.start_ms
         while start_ms <= query.end_ms:
             end_ms = min(start_ms - (start_ms - origin_ms) % width_ms + width_ms - 1, query.end_ms)
-            with self.queries.time(), self._reader() as reader:
-                rows, parameters = self._rows(query, start_ms, end_ms)
-                statement = f"SELECT {expression} FROM ({rows}) ORDER BY ts, variant"
-                lines = [line for (line,) in reader.execute(statement, parameters)]
-            yield lines
+            yield start_ms, end_ms
             start_ms = end_ms + 1
+
+    def _join(
+        self,
+        view: _View,
+        query: Query,
+        start_ms: int,
+        end_ms: int,
+        expressions: Sequence[str],
+        separator: str,
+    ) -> tuple[bytes, ...] | None:
+        """SQL expressions over the rows of a slice, each joined to one text; None for no rows."""
+        rows, parameters = self._rows(view, query, start_ms, end_ms)
+        texts = (f"CAST(group_concat({e}, {separator}) AS BLOB)" for e in expressions)
+        statement = f"SELECT {', '.join(texts)} FROM (SELECT * FROM ({rows}) ORDER BY ts, variant)"
+        with self.queries.time():
+            found: tuple[bytes, ...] = view.reader.execute(statement, parameters).fetchone()
+        return None if found[0] is None else found
 
     def _is_fine(self, query: Query) -> bool:
         """Whether metrics_5s answers: a short range, and not one that has expired there."""
@@ -1839,59 +1980,56 @@ class Store:
             step_ms += base_ms
         return step_ms, 0
 
-    def _rows(self, query: Query, start_ms: int, end_ms: int) -> tuple[str, list[Any]]:
+    def _rows(self, view: _View, query: Query, start_ms: int, end_ms: int) -> tuple[str, list[Any]]:
         """The statement for the rows of a query within a slice of it, and its parameters."""
         columns = ", ".join(["variant", "ts", *(field.name for field in query.fields)])
-        variants = ", ".join("?" * len(query.variants))
-        within = f"variant IN ({variants}) AND ts BETWEEN ? AND ?"
-        fine, waiting = self._fine_table(columns)
         if self._is_fine(query):
-            rows = f"SELECT {columns} FROM ({fine}) WHERE {within}"
-            parameters = [*waiting, *query.variants, start_ms, end_ms]
+            rows, parameters = view.snapshots(columns, query.variants, start_ms, end_ms)
         else:
-            with self._state_lock:
-                averaged_ms = self._downsampled_ms
-            # A minute that has begun within the window is wanted whole, as the stored ones are.
-            last_ms = end_ms - end_ms % _MINUTE_MS + _MINUTE_MS - 1
-            first_ms = -(-start_ms // _MINUTE_MS) * _MINUTE_MS
-            minutes = _grouped(f"SELECT {columns} FROM ({fine}) WHERE {within}", query.fields,
-                               _MINUTE_MS)  # fmt: skip
-            rows = f"SELECT {columns} FROM metrics_1m WHERE {within} UNION ALL {minutes}"
-            parameters = [*query.variants, start_ms, min(end_ms, averaged_ms - 1)]
-            parameters += [*waiting, *query.variants, max(first_ms, averaged_ms), last_ms]
+            rows, parameters = view.minutes(columns, query, start_ms, end_ms)
         if query.points is not None:
             rows = _grouped(rows, query.fields, *self._bins(query))
         return rows, parameters
 
-    def _fine_table(self, columns: str) -> tuple[str, list[str]]:
-        """metrics_5s and what waits to get there, with the parameter that takes."""
-        with self._state_lock:
-            waiting = [snapshot.encoded for snapshot in self._waiting]
-        rows = f"SELECT {columns} FROM metrics_5s"
-        if not waiting:
-            return rows, []
-        return f"{rows} UNION ALL SELECT {columns} FROM ({_UNWRITTEN})", [_array(waiting)]
-
     def summarize(self, query: Query) -> dict[str, Summary]:
-        """Totals per variant over a window: rates times the time they cover, buckets added up."""
-        rate_names = ("token_rate_in", "token_rate_out", "token_rate_cache_read",
-                      "token_rate_cache_write")  # fmt: skip
-        tokens = ", ".join(f"SUM({name} * elapsed_s)" for name in rate_names)
-        errors = "SELECT SUM(value) FROM json_each(status_code_rates) WHERE key LIKE '5%'"
-        names = (*rate_names, "elapsed_s", "req_rate", "status_code_rates", "latency_buckets")
+        """Totals per variant over a window: rates times the time they cover, buckets added up.
+
+        From snapshots as far as they go back, since a minute's average rate times its seconds is
+        off where scrapes failed.
+        """
+        rates = ("token_rate_in", "token_rate_out", "token_rate_cache_read",
+                 "token_rate_cache_write")  # fmt: skip
+        names = (*rates, "elapsed_s", "req_rate", "status_code_rates", "latency_buckets")
+        columns = ", ".join(["variant", "ts", *names])
         query = query._replace(fields=tuple(FIELDS[FIELD_INDEX[name]] for name in names))
-        with self.queries.time(), self._reader() as reader:
-            rows, parameters = self._rows(query, query.start_ms, query.end_ms)
+        errors = "SELECT SUM(value) FROM json_each(status_code_rates) WHERE key LIKE '5%'"
+        counts = ["req_rate", f"ifnull(({errors}), 0 * req_rate)", *rates]
+        sums = ", ".join(f"SUM({count} * elapsed_s)" for count in counts)
+        with self.queries.time(), self._reading() as view:
+            fine_ms = min(max(view.fine_from_ms(query.variants), query.start_ms), query.end_ms + 1)
+            rows, parameters = view.snapshots(columns, query.variants, fine_ms, query.end_ms)
+            if query.start_ms < fine_ms:
+                coarse, more = view.minutes(columns, query, query.start_ms, fine_ms - 1)
+                rows, parameters = f"{rows} UNION ALL {coarse}", parameters + more
             statement = f"""
-                SELECT variant, SUM(req_rate * elapsed_s), SUM(ifnull(({errors}), 0) * elapsed_s),
-                       sum_by_key(latency_buckets), {tokens}
+                SELECT variant, sum_by_key(latency_buckets), {sums}
                 FROM ({rows}) GROUP BY variant"""
-            found = reader.execute(statement, parameters).fetchall()
+            found = view.reader.execute(statement, parameters).fetchall()
         return {
-            variant: Summary(requests, None if requests is None else failed, tuple(counts),
-                             json.loads(buckets or "{}"))
-            for variant, requests, failed, buckets, *counts in found
-        }  # fmt: skip
+            variant: Summary(tuple(totals), json.loads(buckets or "{}"))
+            for variant, buckets, *totals in found
+        }
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[_View]:
+        """One unchanging view of the file and of what waits. Raises StorageError."""
+        with self._reader() as reader:
+            with self._state_lock:  # what is written before the transaction begins is left out
+                waiting = [snapshot.encoded for snapshot in self._waiting]
+                averaged_ms = self._downsampled_ms
+            reader.execute("BEGIN")
+            yield _View(reader, waiting, averaged_ms)
+            reader.execute("COMMIT")
 
     @contextlib.contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
@@ -2205,8 +2343,8 @@ def _request_target(parts: urllib.parse.SplitResult) -> str:
 
 def _reason(error: Exception) -> str:
     """A failed fetch in words; nothing in it comes from the URL, so no credential can."""
-    if isinstance(error, socket.gaierror):
-        return f"the host name cannot be resolved: {error.strerror}"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return f"the host name cannot be resolved: {getattr(error, 'strerror', error)}"
     if isinstance(error, http.client.IncompleteRead):
         return f"the body stopped half way, after {len(error.partial)} bytes of the last piece"
     if isinstance(error, http.client.HTTPException | ValueError):
@@ -2396,10 +2534,11 @@ class Collector:
             Target(spec, config) for spec in config.targets if not spec.discover
         )
         self._threads = [threading.Thread(target=self._run, name="collector", daemon=True)]
-        if any(spec.discover for spec in config.targets):
-            self._threads.append(
-                threading.Thread(target=self._discover, name="discovery", daemon=True)
-            )
+        self._threads += [
+            threading.Thread(target=self._discover, args=(spec,), name="discovery", daemon=True)
+            for spec in config.targets
+            if spec.discover
+        ]
 
     def start(self) -> None:
         self._log.info(
@@ -2568,19 +2707,17 @@ class Collector:
 
     # Discovery
 
-    def _discover(self) -> None:
-        """Look the dns+ names up, at once and then every 30 s: the discovery thread."""
-        specs = [spec for spec in self._config.targets if spec.discover]
+    def _discover(self, spec: TargetSpec) -> None:
+        """Look a dns+ name up, at once and then every 30 s: a discovery thread."""
+        _, host, port = _server(urllib.parse.urlsplit(spec.url))
         while not self._stopping.is_set():
-            for spec in specs:
-                _, host, port = _server(urllib.parse.urlsplit(spec.url))
-                try:
-                    found = _Resolved(spec, self._resolve(host, port), None)
-                except socket.gaierror as error:
-                    is_gone = error.errno in _NO_SUCH_NAME
-                    reason = f"the host name cannot be resolved: {error.strerror}"
-                    found = _Resolved(spec, () if is_gone else self._addresses(spec), reason)
-                self._done.put(found)
+            try:
+                found = _Resolved(spec, self._resolve(host, port), None)
+            except (OSError, UnicodeError) as error:
+                is_gone = getattr(error, "errno", None) in _NO_SUCH_NAME
+                addresses = () if is_gone else self._addresses(spec)
+                found = _Resolved(spec, addresses, _reason(error))
+            self._done.put(found)
             self._stopping.wait(self.DISCOVERY_S)
 
     def _addresses(self, spec: TargetSpec) -> tuple[str, ...]:
@@ -2985,11 +3122,11 @@ _SECURITY_HEADERS = (
 
 
 class Request(NamedTuple):
-    """What a route function may know of a request. Header names in lower case."""
+    """What a route function may know of a request."""
 
     path: str
     query: Mapping[str, str]
-    headers: Message
+    head: Head
 
 
 class StreamStart(NamedTuple):
@@ -3219,12 +3356,13 @@ def get_summary(app: App, request: Request) -> Response:
 
 
 def _summary(summary: Summary | None, bounds: Iterable[float]) -> dict[str, Any]:
-    summary = summary or Summary(None, None, (None,) * 4, {})
-    inputs, outputs, reads, writes = summary.tokens
+    summary = summary or Summary((None,) * 6, {})
+    # Rates times seconds leave crumbs behind the comma; these are counts.
+    counts = [None if count is None else round(count, 3) for count in summary.counts]
+    requests, errors, inputs, outputs, reads, writes = counts
     prompt = None if inputs is None else inputs + (reads or 0) + (writes or 0)
-    requests, errors = summary.requests, summary.errors
-    counts = {**dict.fromkeys(map(format_bound, bounds), 0), **summary.latency_buckets}
-    buckets = sorted((float(le), count) for le, count in counts.items())
+    by_bound = {**dict.fromkeys(map(format_bound, bounds), 0), **summary.latency_buckets}
+    buckets = sorted((float(le), count) for le, count in by_bound.items())
     totals = itertools.accumulate(count for _, count in buckets)
     cumulative = list(zip((bound for bound, _ in buckets), totals, strict=True))
     answer = {
@@ -3240,8 +3378,7 @@ def _summary(summary: Summary | None, bounds: Iterable[float]) -> dict[str, Any]
     for q in (50, 95, 99):
         seconds = quantile(q / 100, cumulative)
         answer[f"latency_p{q}"] = None if seconds is None else seconds * 1000
-    # Rates times seconds leave crumbs in the last digits: nine are more than anybody reads.
-    return {name: None if x is None else float(f"{x:.9g}") for name, x in answer.items()}
+    return {name: None if x is None else tidy(x, whole=False) for name, x in answer.items()}
 
 
 def get_events(app: App, request: Request) -> Response:
@@ -3251,7 +3388,7 @@ def get_events(app: App, request: Request) -> Response:
             f"{app.hub.max_streams} streams are open already (MAX_STREAMS)",
             (("Retry-After", "10"),),
         )
-    position = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+    position = request.head.get("last-event-id") or request.query.get("last_event_id")
     return Response(
         StreamStart(parse_event_id(position)),
         content_type="text/event-stream",
@@ -3301,7 +3438,7 @@ class StaticFile(NamedTuple):
     is_immutable: bool
 
 
-_HASHED_NAME = re.compile(r".+-[0-9A-Za-z_-]{8,}\.[0-9a-z]+")
+_HASHED_NAME = re.compile(r".+-(?=[^.]*[0-9A-Z])[0-9A-Za-z_-]{8}\.[0-9a-z]+")
 
 
 def load_static(folder: Path) -> dict[str, StaticFile]:
@@ -3333,8 +3470,12 @@ def get_static(files: Mapping[str, StaticFile], request: Request) -> Response:
         known = ", ".join(path for path in (*ROUTES, "/"))
         raise RequestError(404, f"nothing at {request.path[:200]!r}; there are {known}")
     caching = "public, max-age=31536000, immutable" if file.is_immutable else "no-cache"
-    headers = (("Cache-Control", caching), ("ETag", file.etag), ("Vary", "Accept-Encoding"))
-    if file.etag in (request.headers.get("If-None-Match") or ""):
+    # The tag is weak: it names the content, gzipped or not.
+    etag = f"W/{file.etag}"
+    headers = (("Cache-Control", caching), ("ETag", etag), ("Vary", "Accept-Encoding"))
+    etags = request.head.get("if-none-match").split(",")
+    asked = [etag.strip().removeprefix("W/") for etag in etags]
+    if file.etag in asked or "*" in asked:
         return Response(b"", file.content_type, 304, headers)
     return Response(file.body, file.content_type, 200, headers, file.gzipped)
 
@@ -3528,9 +3669,10 @@ class Server(ThreadingHTTPServer):
             return self._drop(connection)
         if connection.is_closing:
             return
-        if not connection.inbox:  # from its first byte on, a request has its own deadline
+        is_idle = not connection.inbox
+        connection.inbox = (connection.inbox + data).lstrip(b"\r\n")
+        if is_idle and connection.inbox:  # from its first byte on, a request has its own deadline
             connection.deadline_s = time.monotonic() + self.HEAD_TIMEOUT_S
-        connection.inbox += data
         self._dispatch(connection)
 
     def _dispatch(self, connection: Connection) -> bool:
@@ -3658,56 +3800,100 @@ def response_head(response: Response, extra: Iterable[tuple[str, str]], config: 
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-class RequestHandler(BaseHTTPRequestHandler):
+class Head(NamedTuple):
+    """A parsed request head. Header names in lower case, with every value they are given."""
+
+    method: str
+    target: str
+    minor: int  # of HTTP/1.x
+    headers: Mapping[str, list[str]]
+
+    def get(self, name: str) -> str:
+        """The values of a header as one, empty where there is none."""
+        return ", ".join(self.headers.get(name, ()))
+
+
+#: Header lines of a request.
+MAX_HEADERS = 100
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(rf"({_TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
+_HEADER_LINE = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
+
+
+def parse_head(head: bytes) -> Head:
+    """A request line and headers, strictly: what one side of a proxy reads one way and the other
+    side another way is how requests are smuggled. Raises RequestError.
+    """
+    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\n")
+    if len(lines) > MAX_HEADERS:
+        raise RequestError(431, f"more than {MAX_HEADERS} headers")
+    request = _REQUEST_LINE.fullmatch(first.removesuffix("\r"))
+    if request is None:
+        raise RequestError(400, f"expected an HTTP/1.1 request line, got {first[:80]!r}")
+    method, target, major, minor = request.groups()
+    if (major, minor) not in (("1", "0"), ("1", "1")):
+        raise RequestError(505, f"HTTP/{major}.{minor} is not spoken here, only HTTP/1.1")
+    headers: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        header = _HEADER_LINE.fullmatch(line.removesuffix("\r"))
+        if header is None:
+            raise RequestError(400, f"expected 'Name: value', got {line[:80]!r}")
+        headers[header[1].lower()].append(header[2])
+    if minor == "1" and len(headers["host"]) != 1:
+        raise RequestError(400, "expected one Host header")
+    return Head(method, target, int(minor), dict(headers))
+
+
+def _origin_form(target: str) -> str:
+    """``/path?query`` of a target that may be a whole URL, as a client sends it to a proxy."""
+    absolute = re.fullmatch(r"https?://[^/?#\[\]]+(/[^#]*|\?[^#]*|)", target, re.IGNORECASE)
+    if absolute is None:
+        return target
+    return absolute[1] if absolute[1].startswith("/") else f"/{absolute[1]}"
+
+
+class RequestHandler(socketserver.BaseRequestHandler):
     """Parses one request, asks its route, writes the answer."""
 
     server: Server
-    protocol_version = "HTTP/1.1"
     #: Smaller bodies are not worth compressing.
     GZIP_LEAST_BYTES = 1_000
 
     def setup(self) -> None:
         self._client: Connection = self.request
-        self.connection = self._client.socket
-        self.rfile = io.BufferedReader(io.BytesIO(self._client.head))
-        self.wfile = io.BytesIO()  # parse_request may write a 100 Continue: nobody needs it
-
-    def finish(self) -> None:
-        pass
+        self._head = Head("GET", "", 1, {})
+        self._is_started = False
+        self._keep_alive = False
 
     def handle(self) -> None:
-        self.raw_requestline = self.rfile.readline(Server.MAX_HEAD_BYTES + 1)
-        self._is_head = self._is_started = False
-        self._error: RequestError | None = None
-        if self.parse_request():
-            self._answer()
-        else:
-            self.close_connection = True
-            error = self._error or RequestError(400, "expected an HTTP request line")
+        try:
+            self._head = parse_head(self._client.head)
+            connection = self._head.get("connection").lower()
+            self._keep_alive = "close" not in connection and (
+                self._head.minor == 1 or "keep-alive" in connection
+            )
+        except RequestError as error:
             self._write(error_response(error))
-        self._client.is_kept = not self.close_connection and not self._client.is_taken
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What parse_request calls for bad syntax: keep it for ``handle``."""
-        self._error = RequestError(code, message or http.client.responses.get(code, ""))
-
-    def log_message(self, format: str, *args: Any) -> None:
-        log.getChild("http").debug(format, *args)
+        else:
+            self._answer()
+        self._client.is_kept = self._keep_alive and not self._client.is_taken
 
     def _answer(self) -> None:
-        self._is_head = self.command == "HEAD"
-        lengths = self.headers.get_all("Content-Length", [])
-        if "Transfer-Encoding" in self.headers or any(length != "0" for length in lengths):
-            self.close_connection = True  # a body is not read, so nothing after it can be either
-        path, _, query_text = re.sub("^https?://[^/?]*", "", self.path).partition("?")
+        head = self._head
+        if "transfer-encoding" in head.headers or set(head.headers.get("content-length", ())) - {
+            "0"
+        }:
+            self._keep_alive = False  # a body is not read, so nothing after it can be either
+        path, _, query_text = _origin_form(head.target).partition("?")
         route = ROUTES.get(path)
         try:
             self._check(route)
             if route is None:
-                request = Request(path, {}, self.headers)
+                request = Request(path, {}, head)
                 self._write(get_static(self.server.app.static, request))
                 return
-            request = Request(path, _parse_query(query_text, path, route), self.headers)
+            request = Request(path, _parse_query(query_text, path, route), head)
             slot = self.server.long_answer() if route.is_long else contextlib.nullcontext()
             with slot:
                 self._write(route.answer(self.server.app, request))
@@ -3723,18 +3909,14 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def _fail(self, error: RequestError) -> None:
         """Answer with an error; where the answer has begun already, cut it off instead."""
-        self.close_connection = True
+        self._keep_alive = False
         if not self._is_started:
             self._write(error_response(error))
 
     def _check(self, route: Route | None) -> None:
-        if self.command not in ("GET", "HEAD"):
-            raise RequestError(
-                405, f"{self.command} is not allowed, only GET and HEAD", (("Allow", "GET, HEAD"),)
-            )
-        if self._takes_chunks() and len(self.headers.get_all("Host", [])) != 1:
-            self.close_connection = True
-            raise RequestError(400, "expected one Host header")
+        if self._head.method not in ("GET", "HEAD"):
+            message = f"{self._head.method[:40]} is not allowed, only GET and HEAD"
+            raise RequestError(405, message, (("Allow", "GET, HEAD"),))
         if not (route and route.is_open) and not self._is_authorized():
             raise RequestError(
                 401,
@@ -3746,8 +3928,8 @@ class RequestHandler(BaseHTTPRequestHandler):
         token = self.server.app.config.auth_token
         if token is None:
             return True
-        scheme, _, given = (self.headers.get("Authorization") or "").strip().partition(" ")
-        credential = given.strip().encode("utf-8", "surrogateescape")
+        scheme, _, given = self._head.get("authorization").partition(" ")
+        credential = given.strip().encode("latin-1")
         if scheme.lower() == "basic":
             try:
                 credential = base64.b64decode(credential, validate=True).partition(b":")[2]
@@ -3765,12 +3947,18 @@ class RequestHandler(BaseHTTPRequestHandler):
         else:
             self._write_pieces(response, response.body)
 
-    def _head(self, response: Response, *extra: tuple[str, str]) -> bytes:
-        if self.close_connection:
+    def _begin(self, response: Response, *extra: tuple[str, str]) -> bytes:
+        if not self._keep_alive:
             extra = (*extra, ("Connection", "close"))
-        elif self.request_version == "HTTP/1.0":
+        elif self._head.minor == 0:
             extra = (*extra, ("Connection", "keep-alive"))
-        self.log_request(response.status)
+        log.getChild("http").debug(
+            "answered: peer=%s method=%s target=%s status=%s",
+            self.client_address[0],
+            self._head.method,
+            self._head.target,
+            response.status,
+        )
         self._is_started = True
         return response_head(response, extra, self.server.app.config)
 
@@ -3782,64 +3970,62 @@ class RequestHandler(BaseHTTPRequestHandler):
             extra.append(("Content-Encoding", "gzip"))
         if response.status != 304:
             extra.append(("Content-Length", str(len(body))))
-        data = self._head(response, *extra) + (b"" if self._is_head else body)
+        data = self._begin(response, *extra) + (b"" if self._head.method == "HEAD" else body)
         try:
-            sent = self.connection.send(data)
+            sent = self._client.socket.send(data)
         except BlockingIOError:
             sent = 0
         self._client.outbox = memoryview(data)[sent:]
 
     def _write_pieces(self, response: Response, pieces: Iterator[bytes]) -> None:
         """Send a long answer as it is made; an error half way cuts it off, so that it shows."""
-        is_chunked = self._takes_chunks()
+        is_chunked = self._head.minor == 1
         extra = [("Transfer-Encoding", "chunked")] if is_chunked else []
-        self.close_connection |= not is_chunked
+        self._keep_alive &= is_chunked
         compressor = zlib.compressobj(1, wbits=31) if self._accepts_gzip() else None
         if compressor:
             extra.append(("Content-Encoding", "gzip"))
-        first = b"" if self._is_head else next(pieces, b"")  # what fails here can still be told
-        out = io.BytesIO()
-        out.write(self._head(response, *extra))
-        if not self._is_head:
-            ends_s = time.monotonic() + self.server.LONG_ANSWER_S
-            for piece in _batched(itertools.chain((first,), pieces), compressor):
-                out.write(_frame(piece)[0] if is_chunked else piece)
-                self._send(out.getvalue(), ends_s)
-                out = io.BytesIO()
-            out.write(_LAST_CHUNK if is_chunked else b"")
-        self._client.outbox = memoryview(out.getvalue())
+        if self._head.method == "HEAD":
+            self._client.outbox = memoryview(self._begin(response, *extra))
+            return
+        batches = _batched(pieces, compressor)
+        first = next(batches, b"")  # what fails here can still be told
+        out = self._begin(response, *extra)
+        ends_s = time.monotonic() + self.server.LONG_ANSWER_S
+        for batch in itertools.chain((first,), batches):
+            out += _frame(batch)[0] if is_chunked else batch
+            self._send(out, ends_s)
+            out = b""
+        self._client.outbox = memoryview(_LAST_CHUNK if is_chunked else b"")
 
     def _send(self, data: bytes, ends_s: float) -> None:
         left_s = min(self.server.SEND_TIMEOUT_S, ends_s - time.monotonic())
         if left_s <= 0:
             raise TimeoutError
-        self.connection.settimeout(left_s)
+        self._client.socket.settimeout(left_s)
         try:
-            self.connection.sendall(data)
+            self._client.socket.sendall(data)
         finally:
-            self.connection.setblocking(False)
+            self._client.socket.setblocking(False)
 
     def _write_stream(self, response: Response, start: StreamStart) -> None:
-        is_chunked = self._takes_chunks()
-        self.close_connection = True
+        is_chunked = self._head.minor == 1
         extra = [("Transfer-Encoding", "chunked")] if is_chunked else []
-        head = self._head(response, *extra)
-        if self._is_head:
+        self._keep_alive = False
+        head = self._begin(response, *extra)
+        if self._head.method == "HEAD":
             self._client.outbox = memoryview(head)
             return
         self._client.is_taken = True
-        self.server.app.hub.join(self.connection, head, is_chunked, start.seen)
-
-    def _takes_chunks(self) -> bool:
-        return self.request_version not in ("HTTP/0.9", "HTTP/1.0")
+        self.server.app.hub.join(self._client.socket, head, is_chunked, start.seen)
 
     def _accepts_gzip(self) -> bool:
-        for part in (self.headers.get("Accept-Encoding") or "").lower().split(","):
-            coding, _, parameters = part.strip().partition(";")
-            if coding.strip() in ("gzip", "*"):
-                quality = parameters.strip().removeprefix("q=").strip()
-                return not re.fullmatch(r"0(\.0*)?", quality)
-        return False
+        qualities = {}
+        for part in self._head.get("accept-encoding").lower().split(","):
+            coding, _, parameters = part.partition(";")
+            quality = re.fullmatch(r"\s*q=(0(?:\.0*)?)\s*", parameters)
+            qualities[coding.strip()] = quality is None
+        return qualities.get("gzip", qualities.get("*", False))
 
 
 def _parse_query(text: str, path: str, route: Route) -> dict[str, str]:
@@ -3857,17 +4043,17 @@ def _parse_query(text: str, path: str, route: Route) -> dict[str, str]:
     return query
 
 
-def _batched(pieces: Iterable[bytes], compressor: Any, at_least: int = 16_384) -> Iterator[bytes]:
+def _batched(pieces: Iterable[bytes], compressor: Any, least: int = 16_384) -> Iterator[bytes]:
     """The pieces, compressed where asked, gathered into ones that are worth a system call."""
-    batch = bytearray()
+    batch = b""
     for piece in pieces:
         batch += compressor.compress(piece) if compressor else piece
-        if len(batch) >= at_least:
-            yield bytes(batch)
-            batch.clear()
+        if len(batch) >= least:
+            yield batch
+            batch = b""
     batch += compressor.flush() if compressor else b""
     if batch:
-        yield bytes(batch)
+        yield batch
 
 
 # ---- Demo ----------------------------------------------------------------------------------------
@@ -3880,7 +4066,8 @@ class DemoProxy:
     the same counters.
     """
 
-    BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, math.inf)
+    BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+    BUCKETS = tuple((("latency", format_bound(bound)), math.log(bound)) for bound in BOUNDS)
 
     def __init__(self, variant: str, share: float, slowness: float, seed: int) -> None:
         self.variant = variant
@@ -3917,11 +4104,7 @@ class DemoProxy:
         ):  # fmt: skip
             grown["requests", code] = max(count, 0)
         median_s = 1.4 * self._slowness * (1 + max(0.0, load / limit - 0.6))
-        below = 0
-        for bound in self.BOUNDS:
-            share = 0.5 + 0.5 * math.erf(math.log(bound / median_s) / 1.27) if bound < 300 else 1
-            below = max(below, min(served, math.floor(served * share + chance.random())))
-            grown["latency", format_bound(bound)] = below if bound < math.inf else served
+        self._finish(grown, served, median_s)
         self._spend(grown, served)
         grown["rejections", ""] = rejected
         grown["upstream_errors", ""] = failed
@@ -3942,6 +4125,15 @@ class DemoProxy:
     def _count(self, of: float, share: float) -> int:
         """A whole number that is ``of * share`` on average."""
         return math.floor(of * share + self._random.random())
+
+    def _finish(self, grown: dict[Slot, float], served: int, median_s: float) -> None:
+        """Sort the requests into buckets, durations being log-normal."""
+        middle, below = math.log(median_s), 0
+        for slot, log_bound in self.BUCKETS:
+            share = 0.5 + 0.5 * math.erf((log_bound - middle) / 1.27)
+            below = max(below, min(served, int(served * share + self._random.random())))
+            grown[slot] = below
+        grown["latency", "300"] = grown["latency", "+Inf"] = served
 
     def _spend(self, grown: dict[Slot, float], served: int) -> None:
         for direction, each in (("input", 900), ("output", 420), ("cache_read", 5_200),
@@ -3998,21 +4190,21 @@ class Demo:
 
     def fill(self, store: Store) -> None:
         """A minute a row for a week, and a row every five seconds for the last hour of it."""
-        now_s = time.time() // 60 * 60
-        steps = [
-            (now_s - self.HISTORY_S, now_s - self.FINE_S, 60.0),
-            (now_s - self.FINE_S, now_s, 5.0),
-        ]
-        for first_s, last_s, step_s in steps:
-            states = [VariantState(name, step_s, 60.0) for name in self.proxies]
-            store.fill(
-                self._snapshot(state, at_s, step_s).row()
-                for at_s in _count_up(first_s, last_s, step_s)
-                for state in states
-            )
-        self._at_s = now_s
+        fine_s = (time.time() - self.FINE_S) // 60 * 60
+        store.fill(self._rows(fine_s - self.HISTORY_S, lambda: fine_s, 60.0))
+        store.fill(self._rows(fine_s, time.time, 5.0))  # takes a moment itself
         for proxy in self.proxies.values():
-            proxy.start_s = now_s
+            proxy.start_s = self._at_s
+
+    def _rows(
+        self, at_s: float, until: Callable[[], float], step_s: float
+    ) -> Iterator[tuple[Any, ...]]:
+        states = [VariantState(name, step_s, 60.0) for name in self.proxies]
+        while at_s < until():
+            for state in states:
+                yield self._snapshot(state, at_s, step_s).row()
+            self._at_s = at_s
+            at_s += step_s
 
     def _snapshot(self, state: VariantState, at_s: float, step_s: float) -> Snapshot:
         proxy = self.proxies[state.variant]
@@ -4047,11 +4239,6 @@ class Demo:
             return proxy.exposition()
 
 
-def _count_up(first: float, last: float, step: float) -> Iterator[float]:
-    for number in range(int((last - first) / step)):
-        yield first + number * step
-
-
 # ---- The App -------------------------------------------------------------------------------------
 
 
@@ -4080,7 +4267,7 @@ class App:
         self.store.open()
         try:
             self.server = Server(self)
-        except OSError:
+        except (OSError, UnicodeError):
             self.store.close()
             raise
         if self._demo:
@@ -4239,7 +4426,7 @@ def check_health(address: Address, timeout_s: float = 3.0) -> str | None:
         connection.request("GET", "/healthz")
         response = connection.getresponse()
         response.read()
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
         return f"no answer from {Address(host, address.port)}: {_reason(error)}"
     finally:
         connection.close()
@@ -4259,8 +4446,12 @@ def _raise_file_limit(wanted: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. 0 after a clean stop, 1 for a failed health check, 2 for bad settings."""
+    argv = sys.argv[1:] if argv is None else argv
+    if "--help" in argv or "--version" in argv:
+        print(help_text() if "--help" in argv else f"zaidash {__version__}")
+        return 0
     try:
-        config, command = load_config(sys.argv[1:] if argv is None else argv, os.environ)
+        config, command = load_config(argv, os.environ)
     except ConfigError as error:
         return _complain(error.problems)
     if command == "check-config":
@@ -4291,13 +4482,13 @@ def serve(config: Config, is_demo: bool = False) -> int:
         app.start()
     except StorageError as error:
         return _complain([str(error)])
-    except OSError as error:
-        return _complain([f"LISTEN_ADDR={config.listen}: cannot listen: {error.strerror};"
-                          " choose another port or stop what uses it"])  # fmt: skip
+    except (OSError, UnicodeError) as error:
+        return _complain([f"LISTEN_ADDR={config.listen}: cannot listen: {_reason(error)};"
+                          " choose another address or stop what uses it"])  # fmt: skip
     stop.wait()
-    log.info("stopping")
+    log.getChild("http").info("stopping")
     app.stop()
-    log.info("stopped")
+    log.getChild("http").info("stopped")
     return 0
 
 
