@@ -715,8 +715,8 @@ def tidy(value: float, whole: bool) -> int | float | None:
     """
     if not abs(value) <= _LARGEST:
         return None
-    if whole and value == math.floor(value):
-        return int(value) if abs(value) < 2**63 else float(value)
+    if whole and abs(value) < 2**63 and value == math.floor(value):
+        return int(value)
     return float(f"{value:.12g}")
 
 
@@ -1326,6 +1326,7 @@ def _add_up(increases: Iterable[Mapping[Slot, float]]) -> dict[Slot, float]:
 
 _MINUTE_MS = 60_000
 
+_TABLES = ("metrics_5s", "metrics_1m")
 _COLUMNS = ", ".join(["variant", "ts", *FIELD_INDEX])
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -1334,6 +1335,8 @@ CREATE TABLE IF NOT EXISTS {table} (
     {columns},
     PRIMARY KEY (variant, ts)
 )"""
+# What all variants did in a time, in order, without a sort: a fifth of the cost of long answers.
+_MINUTES_BY_TIME = "CREATE INDEX IF NOT EXISTS metrics_1m_by_time ON metrics_1m (ts, variant)"
 _ADD_COLUMN = "ALTER TABLE {table} ADD COLUMN {column}"
 _INSERT = f"""
 INSERT OR IGNORE INTO metrics_5s ({_COLUMNS})
@@ -1351,25 +1354,29 @@ WHERE NOT EXISTS (SELECT 1 FROM metrics_5s AS written
                   WHERE written.variant = unwritten.variant AND written.ts = unwritten.ts)"""
 _RESTORE = f"INSERT OR IGNORE INTO metrics_5s ({_COLUMNS}) {_FROM_JSON}"
 
+_NOT_AVERAGED = f"""
+NOT EXISTS (SELECT 1 FROM metrics_1m AS minute
+            WHERE minute.variant = snapshot.variant
+              AND minute.ts = snapshot.ts / {_MINUTE_MS} * {_MINUTE_MS})"""
 _AVERAGES = ", ".join(f"{field.average}({field.name}) AS {field.name}" for field in FIELDS)
 _DOWNSAMPLE = f"""
 INSERT OR IGNORE INTO metrics_1m ({_COLUMNS})
 SELECT variant, ts / {_MINUTE_MS} * {_MINUTE_MS}, {_AVERAGES}
 FROM metrics_5s AS snapshot
-WHERE ts >= ? AND ts < ?
-  AND NOT EXISTS (SELECT 1 FROM metrics_1m AS minute
-                  WHERE minute.variant = snapshot.variant
-                    AND minute.ts = snapshot.ts / {_MINUTE_MS} * {_MINUTE_MS})
+WHERE ts >= ? AND ts < ? AND {_NOT_AVERAGED}
 GROUP BY variant, ts / {_MINUTE_MS}"""
 _DELETE_EXPIRED = "DELETE FROM {table} WHERE ts < ?"
 
+_READER_PRAGMAS = (
+    "PRAGMA cache_size = -1024",  # KiB per connection; the kernel caches the file anyway
+    "PRAGMA temp_store = MEMORY",  # the root file system may be read-only
+)
 _PRAGMAS = (
     "PRAGMA auto_vacuum = INCREMENTAL",  # of effect on a new file only: lets it shrink later
     "PRAGMA journal_mode = WAL",  # readers do not block the writer, nor the writer them
     "PRAGMA synchronous = NORMAL",  # safe against a crash of the process; no fsync per commit
     "PRAGMA journal_size_limit = 4194304",  # the log shrinks again after a burst
-    "PRAGMA cache_size = -1024",  # KiB per connection; the kernel caches the file anyway
-    "PRAGMA temp_store = MEMORY",  # the root file system may be read-only
+    *_READER_PRAGMAS,
 )
 #: SQLite's result codes for a file that is no use as a database.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -1455,6 +1462,8 @@ class Query(NamedTuple):
     variants: tuple[str, ...]
     fields: tuple[Field, ...] = FIELDS
     points: int | None = None
+    #: Answered from metrics_5s; the store decides it, once per query.
+    is_fine: bool = False
 
 
 class Summary(NamedTuple):
@@ -1470,7 +1479,7 @@ class _View(NamedTuple):
 
     reader: sqlite3.Connection
     waiting: list[bytes]  # encoded
-    averaged_ms: int  # complete minutes before this are in metrics_1m
+    averaged_ms: int  # complete minutes before this are in metrics_1m, and perhaps more
 
     def snapshots(
         self, columns: str, variants: Sequence[str], start_ms: int, end_ms: int
@@ -1494,20 +1503,19 @@ class _View(NamedTuple):
         self, columns: str, query: Query, start_ms: int, end_ms: int
     ) -> tuple[str, list[Any]]:
         """The same for minutes: those stored, and those still to be averaged."""
-        parts: list[str] = []
-        parameters: list[Any] = []
-        if start_ms < self.averaged_ms:
-            within = f"variant IN ({', '.join('?' * len(query.variants))}) AND ts BETWEEN ? AND ?"
-            parts.append(f"SELECT {columns} FROM metrics_1m WHERE {within}")
-            parameters += [*query.variants, start_ms, min(end_ms, self.averaged_ms - 1)]
+        among = f"variant IN ({', '.join('?' * len(query.variants))})"
+        if len(query.variants) > 1:
+            among = f"+{among}"  # not the primary key, but the index by time
+        rows = f"SELECT {columns} FROM metrics_1m WHERE {among} AND ts BETWEEN ? AND ?"
+        parameters: list[Any] = [*query.variants, start_ms, end_ms]
         # A minute that has begun within the window is wanted whole, as the stored ones are.
         first_ms = max(-(-start_ms // _MINUTE_MS) * _MINUTE_MS, self.averaged_ms)
         last_ms = end_ms - end_ms % _MINUTE_MS + _MINUTE_MS - 1
         if first_ms <= last_ms:
-            rows, more = self.snapshots(columns, query.variants, first_ms, last_ms)
-            parts.append(_grouped(rows, query.fields, _MINUTE_MS))
+            running, more = self.snapshots(columns, query.variants, first_ms, last_ms)
+            running = f"SELECT * FROM ({running}) AS snapshot WHERE {_NOT_AVERAGED}"
+            rows += f" UNION ALL {_grouped(running, query.fields, _MINUTE_MS)}"
             parameters += more
-        rows = " UNION ALL ".join(parts) or f"SELECT {columns} FROM metrics_1m WHERE FALSE"
         return rows, parameters
 
 
@@ -1541,7 +1549,8 @@ class Store:
         recent: Callable[[], list[bytes]] = list,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.path = config.db_path
+        # The file itself, not a link to it: the lock and the journals lie beside the file.
+        self.path = Path(os.path.realpath(config.db_path))
         self._config = config
         self._interval_ms = round(config.interval_s * 1000)
         self._most_waiting = math.ceil(self.WAIT_S / config.interval_s) * len(config.variants)
@@ -1549,6 +1558,7 @@ class Store:
         self._wall = wall
         self._log = log.getChild("storage")
         self._lock_file: sqlite3.Connection | None = None
+        self._lock_id: tuple[int, int] | None = None
         self._writer: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None  # device and inode of the open file
         self._is_fresh = False  # opened again: the last hour may be missing in it
@@ -1595,9 +1605,7 @@ class Store:
             self._log.error("the database did not close in time: timeout=%ss", timeout_s)
             return
         self._close_connections()
-        if self._lock_file:
-            self._lock_file.close()
-            self._lock_file = None
+        self._release_lock()
 
     def _take_lock(self) -> None:
         """Hold an exclusive lock beside the database for as long as the process lives.
@@ -1606,18 +1614,30 @@ class Store:
         empty file, so it works wherever the database does, and readers such as ``sqlite3`` may
         still open the database itself.
         """
+        lock_path = Path(f"{self.path}-lock")
+        if self._lock_file and self._lock_id == _file_id(lock_path):
+            return
         try:
-            self._lock_file = sqlite3.connect(
-                f"{self.path}-lock", timeout=0, isolation_level=None, check_same_thread=False
+            lock_file = sqlite3.connect(
+                lock_path, timeout=0, isolation_level=None, check_same_thread=False
             )
-            self._lock_file.execute("BEGIN EXCLUSIVE")
+            lock_file.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             if _primary_code(error) == sqlite3.SQLITE_BUSY:
                 raise StorageError(
-                    f"DB_PATH={self.path}: another zaidash uses this database;"
+                    f"DB_PATH={self._config.db_path}: another zaidash uses this database;"
                     " stop it or choose another file"
                 ) from None
-            self._log.warning("cannot lock the database: path=%s-lock reason=%s", self.path, error)
+            self._log.warning("cannot lock the database: path=%s reason=%s", lock_path, error)
+        else:
+            # Whoever removed the file removed the lock with it: hold the one that is there now.
+            self._release_lock()
+            self._lock_file, self._lock_id = lock_file, _file_id(lock_path)
+
+    def _release_lock(self) -> None:
+        if self._lock_file:
+            self._lock_file.close()
+            self._lock_file = None
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         uri = f"file:{urllib.parse.quote(str(self.path))}?mode={mode}"
@@ -1629,26 +1649,37 @@ class Store:
 
     def _open_writer(self) -> sqlite3.Connection:
         """Open and prepare the file; one that is no use is set aside, and a fresh one opened."""
+        self._share_mode()
         try:
             writer = self._prepare(self._connect("rwc"))
         except sqlite3.DatabaseError as error:
-            if _primary_code(error) not in _DAMAGED:
+            if not _is_damage(error):
                 raise
             self._close_connections()
             self._set_aside(str(error))
             writer = self._prepare(self._connect("rwc"))
-        self._writer, self._file_id = writer, self._current_file_id()
+        self._close_connections()  # readers of what was there before
+        self._writer, self._file_id = writer, _file_id(self.path)
         return writer
 
+    def _share_mode(self) -> None:
+        """Let the journals be as writable as the file: SQLite makes them so, but only once."""
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                os.chmod(f"{self.path}{suffix}", self.path.stat().st_mode & 0o777)
+
     def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """Pragmas, a check, and the tables with all their columns."""
+        """A check, pragmas, and the tables with all their columns."""
         try:
+            _check_pages(connection)
+            for table in _TABLES:
+                _check_key(connection, table)
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
-            _check_pages(connection)
             with _transaction(connection):
-                for table in ("metrics_5s", "metrics_1m"):
+                for table in _TABLES:
                     self._prepare_table(connection, table)
+                connection.execute(_MINUTES_BY_TIME)
             (newest_ms,) = connection.execute("SELECT MAX(ts) FROM metrics_1m").fetchone()
         except BaseException:
             connection.close()
@@ -1661,11 +1692,7 @@ class Store:
     def _prepare_table(self, connection: sqlite3.Connection, table: str) -> None:
         columns = ",\n    ".join(map(_column, FIELDS))
         connection.execute(_SCHEMA.format(table=table, columns=columns))
-        info = connection.execute(f"PRAGMA table_info({table})").fetchall()
-        keys = [name for _, name, _, _, _, key in sorted(info, key=lambda c: c[5]) if key]
-        if keys != ["variant", "ts"]:
-            raise _damage(f"its table {table} is not zaidash's")
-        present = {name for _, name, *_ in info}
+        present = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
         for field in FIELDS:
             if field.name not in present:
                 connection.execute(_ADD_COLUMN.format(table=table, column=_column(field)))
@@ -1703,6 +1730,8 @@ class Store:
     def put(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the writer."""
         with self._state_lock:
+            if any(s[:2] == snapshot[:2] for s in self._waiting):
+                return  # the clock was set back: as in the table, the first of a time stays
             self._waiting.append(snapshot)
             if len(self._waiting) > self._most_waiting:
                 self._waiting.popleft()
@@ -1733,7 +1762,7 @@ class Store:
             with _transaction(self._writer):
                 self._writer.executemany(_INSERT, rows)
             self._changed_from_ms = -math.inf
-            self._downsample(self._writer)
+            self._downsample(self._writer, self._over_ms())
 
     def _run(self) -> None:
         next_job_s = time.monotonic()
@@ -1755,15 +1784,18 @@ class Store:
         """Write what waits, and do the periodic job where it is due; any failure is a problem."""
         try:
             writer = self._usable_writer()
+            over_ms = self._over_ms()  # before writing, lest a minute be averaged without its end
             self._write_waiting(writer)
             if self._is_fresh:
                 with _transaction(writer):
                     writer.execute(_RESTORE, (_array(self._recent()),))
                 self._is_fresh = False
             if job:
-                self._downsample(writer)
+                with contextlib.closing(self._connect("rw")) as probe:  # nothing cached in it
+                    _check_pages(probe)
+                self._downsample(writer, over_ms)
                 self._delete_expired(writer)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, StorageError) as error:
             self._fail(error)
         else:
             if self._problem:
@@ -1772,24 +1804,18 @@ class Store:
 
     def _usable_writer(self) -> sqlite3.Connection:
         """The writing connection, opened again where the file failed, vanished or was replaced."""
-        if self._writer and self._is_damaged:
+        if self._is_damaged:  # opening checks the file, with no page cache in between
             self._is_damaged = False
-            _check_pages(self._writer)
-        if self._writer and self._file_id != self._current_file_id():
+            self._close_connections()
+        if self._writer and self._file_id != _file_id(self.path):
             self._log.error("the database file was removed or replaced: path=%s", self.path)
             self._close_connections()
         writer = self._writer
         if writer is None:
+            self._take_lock()
             writer = self._open_writer()
             self._is_fresh = True
         return writer
-
-    def _current_file_id(self) -> tuple[int, int] | None:
-        try:
-            status = os.stat(self.path)
-        except OSError:
-            return None
-        return (status.st_dev, status.st_ino)
 
     def _write_waiting(self, writer: sqlite3.Connection) -> None:
         with self._state_lock:
@@ -1811,11 +1837,13 @@ class Store:
                 "snapshots were not stored, their time is taken already: the clock went back, or"
                 " zaidash was restarted within a tick: count=%s", len(batch) - written)  # fmt: skip
 
-    def _downsample(self, writer: sqlite3.Connection) -> None:
-        """Average the minutes that are over into metrics_1m, each once: the table is the proof."""
-        # The last scrape of a minute may take its whole deadline.
+    def _over_ms(self) -> int:
+        """The minutes before this have all their snapshots; a scrape may take its deadline."""
         over_ms = round((self._wall() - self._config.timeout_s - 1) * 1000)
-        over_ms -= over_ms % _MINUTE_MS
+        return over_ms - over_ms % _MINUTE_MS
+
+    def _downsample(self, writer: sqlite3.Connection, over_ms: int) -> None:
+        """Average the minutes that are over into metrics_1m, each once: the table is the proof."""
         from_ms = min(self._changed_from_ms, self._downsampled_ms)
         from_ms = 0 if from_ms == -math.inf else int(from_ms) // _MINUTE_MS * _MINUTE_MS
         with _transaction(writer):
@@ -1823,6 +1851,11 @@ class Store:
         self._changed_from_ms = math.inf
         with self._state_lock:
             self._downsampled_ms = over_ms
+
+    def _surely_averaged_ms(self) -> int:
+        """What the job must have reached by now, unless the clock was ahead when it ran."""
+        lag_s = self._config.downsample_interval_s + self._config.timeout_s + 60
+        return round((self._wall() - lag_s) * 1000) // _MINUTE_MS * _MINUTE_MS
 
     def _delete_expired(self, writer: sqlite3.Connection) -> None:
         now_ms = round(self._wall() * 1000)
@@ -1838,13 +1871,14 @@ class Store:
         (free,) = writer.execute("PRAGMA freelist_count").fetchone()
         (pages,) = writer.execute("PRAGMA page_count").fetchone()
         if free > pages // 4:  # a shorter retention; else the free pages are used again anyway
-            writer.execute(f"PRAGMA incremental_vacuum({free - pages // 8})").fetchall()
+            # Not execute(), which makes one step, and so frees one page.
+            writer.executescript(f"PRAGMA incremental_vacuum({free - pages // 8})")
 
     def _fail(self, error: Exception) -> None:
         """Note why the file cannot be used; log when that starts and when the reason changes."""
         self._close_connections()
         reason = f"{error} ({self.path})"
-        if _primary_code(error) in _DAMAGED:
+        if _is_damage(error):
             with contextlib.suppress(OSError):
                 self._set_aside(str(error))
         if reason != self._problem:
@@ -1877,23 +1911,28 @@ class Store:
     def json_rows(self, query: Query) -> Iterator[bytes]:
         """A JSON array of snapshots, oldest first, in pieces that SQLite has put together."""
         before = b"["
+        query = self._planned(query)
         for text in self._lines(query, _json_object(query.fields), "','"):
-            yield before + text
+            yield before
+            yield text
             before = b","
         yield b"]" if before == b"," else b"[]"
 
     def csv_rows(self, query: Query) -> Iterator[bytes]:
         """A header and one line per row, oldest first; JSON fields quoted, null left empty."""
+        query = self._planned(query)
         names = ["timestamp", "variant", *(field.name for field in query.fields)]
         yield ",".join(names).encode() + b"\r\n"
         for text in self._lines(query, _csv_line(query.fields), "char(13, 10)"):
-            yield text + b"\r\n"
+            yield text
+            yield b"\r\n"
 
     def json_columns(self, query: Query) -> Iterator[bytes]:
         """``{"production":{"timestamp":[...],"req_rate":[...]}}``, a few columns at a time.
 
         All from one view: columns have one length, whatever arrives meanwhile.
         """
+        query = self._planned(query)
         names = ["ts", *(field.name for field in query.fields)]
         before = b"{"
         with self._reading() as view:
@@ -1901,8 +1940,8 @@ class Store:
                 yield before + _encode(variant) + b":{"
                 for first in range(0, len(names), self.SLICE_FIELDS):
                     some = names[first : first + self.SLICE_FIELDS]
-                    columns = self._columns(view, query._replace(variants=(variant,)), some)
-                    yield (b"," if first else b"") + b",".join(columns)
+                    yield b"," if first else b""
+                    yield from self._columns(view, query._replace(variants=(variant,)), some)
                 yield b"}"
                 before = b","
         yield b"}"
@@ -1916,8 +1955,10 @@ class Store:
             if (text := self._join(view, query, start_ms, end_ms, values, "','"))
         ]
         for index, name in enumerate(names):
-            title = b"timestamp" if name == "ts" else name.encode()
-            yield b'"%s":[%s]' % (title, b",".join(text[index] for text in texts))
+            title = "timestamp" if name == "ts" else name
+            yield f'{"," if index else ""}"{title}":['.encode()
+            yield b",".join(text[index] for text in texts)
+            yield b"]"
 
     def _lines(self, query: Query, line: str, separator: str) -> Iterator[bytes]:
         """An SQL expression over all rows, slice by slice; no view stays open in between."""
@@ -1954,14 +1995,15 @@ class Store:
             found: tuple[bytes, ...] = view.reader.execute(statement, parameters).fetchone()
         return None if found[0] is None else found
 
-    def _is_fine(self, query: Query) -> bool:
-        """Whether metrics_5s answers: a short range, and not one that has expired there."""
+    def _planned(self, query: Query) -> Query:
+        """With its table: a short range reads metrics_5s, if it has not expired there."""
         oldest_ms = round((self._wall() - self._config.retention_5s_s) * 1000)
         is_short = query.end_ms - query.start_ms <= self.FINE_RANGE_MS
-        return is_short and query.start_ms >= oldest_ms - self._interval_ms
+        is_there = query.start_ms >= oldest_ms - self._interval_ms
+        return query._replace(is_fine=is_short and is_there)
 
     def _resolution_ms(self, query: Query) -> int:
-        return self._interval_ms if self._is_fine(query) else max(_MINUTE_MS, self._interval_ms)
+        return self._interval_ms if query.is_fine else max(_MINUTE_MS, self._interval_ms)
 
     def _bins(self, query: Query) -> tuple[int, int]:
         """Width and origin of the bins that leave at most ``points`` rows per variant.
@@ -1983,7 +2025,7 @@ class Store:
     def _rows(self, view: _View, query: Query, start_ms: int, end_ms: int) -> tuple[str, list[Any]]:
         """The statement for the rows of a query within a slice of it, and its parameters."""
         columns = ", ".join(["variant", "ts", *(field.name for field in query.fields)])
-        if self._is_fine(query):
+        if query.is_fine:
             rows, parameters = view.snapshots(columns, query.variants, start_ms, end_ms)
         else:
             rows, parameters = view.minutes(columns, query, start_ms, end_ms)
@@ -2026,7 +2068,7 @@ class Store:
         with self._reader() as reader:
             with self._state_lock:  # what is written before the transaction begins is left out
                 waiting = [snapshot.encoded for snapshot in self._waiting]
-                averaged_ms = self._downsampled_ms
+                averaged_ms = min(self._downsampled_ms, self._surely_averaged_ms())
             reader.execute("BEGIN")
             yield _View(reader, waiting, averaged_ms)
             reader.execute("COMMIT")
@@ -2041,7 +2083,7 @@ class Store:
             reader = reader or self._new_reader()
             yield reader
         except sqlite3.Error as error:
-            if _primary_code(error) in _DAMAGED:
+            if _is_damage(error):
                 self._is_damaged = True  # the writer looks into it
             if reader:
                 reader.close()
@@ -2060,7 +2102,8 @@ class Store:
         """A connection to the file; where there is none, to a copy of the last hour in memory."""
         try:
             reader = self._connect("rw")
-            reader.execute("PRAGMA cache_size = -1024")
+            for pragma in _READER_PRAGMAS:
+                reader.execute(pragma)
             reader.execute("SELECT 1 FROM metrics_5s LIMIT 1").fetchall()
             return reader
         except sqlite3.OperationalError:
@@ -2068,11 +2111,20 @@ class Store:
                 raise
         reader = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         _add_aggregates(reader)
-        for table in ("metrics_5s", "metrics_1m"):
+        for table in _TABLES:
             columns = ", ".join(map(_column, FIELDS))
             reader.execute(_SCHEMA.format(table=table, columns=columns))
         reader.execute(_RESTORE, (_array(self._recent()),))
         return reader
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file, None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
 
 
 def _add_aggregates(connection: sqlite3.Connection) -> None:
@@ -2094,6 +2146,14 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _check_key(connection: sqlite3.Connection, table: str) -> None:
+    """A table of that name must have our primary key; it may lack columns, or not be there."""
+    info = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    keys = [name for _, name, _, _, _, key in sorted(info, key=lambda c: c[5]) if key]
+    if info and keys != ["variant", "ts"]:
+        raise _damage(f"its table {table} is not zaidash's")
+
+
 def _check_pages(connection: sqlite3.Connection) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
@@ -2109,6 +2169,11 @@ def _damage(reason: str) -> sqlite3.DatabaseError:
 def _primary_code(error: Exception) -> int:
     """SQLite's primary result code, the low byte of the extended one; 0 where there is none."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error means that the file is no use as a database."""
+    return _primary_code(error) in _DAMAGED or "unsupported file format" in str(error)
 
 
 def _array(encoded: Iterable[bytes]) -> str:
@@ -2248,9 +2313,7 @@ class Fetch:
     def _follow(self) -> tuple[bytes, float]:
         url = self._url
         for _ in range(self.MAX_REDIRECTS + 1):
-            parts = urllib.parse.urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ScrapeError(f"redirected to {mask_credentials(url)!r}, which is not http(s)")
+            parts = _split_redirect(url)
             connection = self._connection(parts)
             try:
                 connection.request("GET", _request_target(parts), headers=self._headers(url))
@@ -2300,7 +2363,8 @@ class Fetch:
     def _receive(self, response: http.client.HTTPResponse) -> bytes:
         chunks, size = [], 0
         expected = response.length  # http.client counts this down and says nothing at the end
-        while chunk := response.read(self.CHUNK_BYTES):
+        # Not read(): it would take a chunk of negative length for "all there is".
+        while chunk := response.read1(self.CHUNK_BYTES):
             chunks.append(chunk)
             size += len(chunk)
             if size > self._max_bytes:
@@ -2309,25 +2373,43 @@ class Fetch:
             raise TimeoutError
         if expected is not None and size < expected:
             raise ScrapeError(f"the body stopped after {size} of {expected} bytes")
+        if expected is None and not size:
+            raise ScrapeError("the answer ended before its body, or within its headers")
         return b"".join(chunks)
 
     def _gunzip(self, data: bytes) -> bytes:
-        body = bytearray()
-        while data:
-            stream = zlib.decompressobj(wbits=31)
-            try:
-                body += stream.decompress(data, self._max_bytes - len(body) + 1)
-            except zlib.error as error:
-                raise ScrapeError(f"the body is not gzip: {error}") from None
-            if len(body) > self._max_bytes:
-                raise self._too_large()
-            if not stream.eof:
-                raise ScrapeError(f"the gzip body stopped half way, after {len(data)} bytes")
-            data = stream.unused_data
+        body, stream = bytearray(), None
+        for start in range(0, len(data), self.CHUNK_BYTES):
+            rest = data[start : start + self.CHUNK_BYTES]
+            while rest:
+                if self._is_aborted:  # a body may hold a million empty members
+                    raise TimeoutError
+                stream = stream or zlib.decompressobj(wbits=31)
+                try:
+                    body += stream.decompress(rest, self._max_bytes - len(body) + 1)
+                except zlib.error as error:
+                    raise ScrapeError(f"the body is not gzip: {error}") from None
+                if len(body) > self._max_bytes:
+                    raise self._too_large()
+                rest, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
+        if stream is not None:
+            raise ScrapeError(f"the gzip body stopped half way, after {len(data)} bytes")
         return bytes(body)
 
     def _too_large(self) -> ScrapeError:
         return ScrapeError(f"the body is larger than {self._max_bytes} bytes (SCRAPE_MAX_BYTES)")
+
+
+def _split_redirect(url: str) -> urllib.parse.SplitResult:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ScrapeError(f"redirected to {parts.scheme[:20]}://, which is not http(s)")
+        if not _server(parts)[1]:
+            raise ValueError
+    except ValueError:  # the URL itself may hold credentials
+        raise ScrapeError("redirected to what is not a URL") from None
+    return parts
 
 
 def _server(parts: urllib.parse.SplitResult) -> tuple[str, str, int]:
@@ -2347,8 +2429,12 @@ def _reason(error: Exception) -> str:
         return f"the host name cannot be resolved: {getattr(error, 'strerror', error)}"
     if isinstance(error, http.client.IncompleteRead):
         return f"the body stopped half way, after {len(error.partial)} bytes of the last piece"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason}"
     if isinstance(error, http.client.HTTPException | ValueError):
-        return f"the answer is not HTTP: {type(error).__name__} {str(error)[:80]}".rstrip()
+        return f"the answer is not HTTP: {type(error).__name__}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return f"{type(error).__name__}: {error}"
@@ -2596,7 +2682,7 @@ class Collector:
             try:
                 with contextlib.suppress(queue.Empty):
                     self._take(self._done.get(timeout=self._pause_s()))
-                self._close_late_rounds()
+                self._close_late_rounds(time.monotonic())
                 self._tick_if_due()
                 self._watch_health()
             except Exception:  # a bug met by one tick must not end all the others
@@ -2627,6 +2713,7 @@ class Collector:
         return min(max(pause_s, 0.0), self._config.interval_s)
 
     def _start_tick(self, tick_ms: int) -> None:
+        self._close_late_rounds(math.inf)  # or a snapshot might come after the next one
         now_s = time.monotonic()
         for variant in self.variants.values():
             scrapes = []
@@ -2672,9 +2759,8 @@ class Collector:
             one.readings.append(reading)
             target.succeeded(one.tick_ms, duration_s, len(scrape.samples), now_s)
 
-    def _close_late_rounds(self) -> None:
+    def _close_late_rounds(self, now_s: float) -> None:
         """Count what is past its deadline as failed; the thread ends when its fetch notices."""
-        now_s = time.monotonic()
         for variant, one in list(self._rounds):
             if one.deadline_s <= now_s:
                 for scrape in list(one.waiting):
@@ -2790,18 +2876,18 @@ _METRICS_HEAD, _METRICS_TAIL = b'data: {"type":"metrics","data":', b"}\n\n"
 
 
 def parse_event_id(text: str | None) -> dict[str, int] | None:
-    """The position of a stream, ``canary=1708500000000,production=1708500000000``, by variant.
+    """The newest time a client has of every variant, from the id of the last event it got.
 
-    It is the newest time seen of every variant, so it means the same after a restart. None where
-    there is none, or none of ours.
+    Such as ``canary=1708500000000,production=1708500000000@5f3a9c21-1440``. None where there is
+    no id, or none of ours. What follows the @ is for the Hub that made it.
     """
-    position = {}
-    for part in (text or "").split(","):
+    seen = {}
+    for part in (text or "").partition("@")[0].split(","):
         variant, _, ts_ms = part.strip().partition("=")
         if not _VARIANT.fullmatch(variant) or not re.fullmatch(r"[0-9]{1,15}", ts_ms):
             return None
-        position[variant] = int(ts_ms)
-    return position
+        seen[variant] = int(ts_ms)
+    return seen
 
 
 class Stream:
@@ -2855,13 +2941,15 @@ class Hub:
         self._events: deque[Event] = deque()
         self._first = 0  # number of the oldest event kept
         self._end = 0  # bytes of all frames ever
-        self._position: dict[str, int] = {}  # newest ts_ms by variant
+        self._newest: dict[str, int] = {}  # ts_ms by variant
+        self._run_id = os.urandom(4).hex()  # tells the event numbers of this run from others
         self._complete_from_ms = round(wall() * 1000)  # every snapshot since then is in the log
-        self._joining: list[tuple[Stream, dict[str, int] | None]] = []
+        self._joining: list[Stream] = []
         self._streams: set[Stream] = set()
         self._selector = DefaultSelector()
         self._waker = Waker(self._selector)
         self._heartbeat_at_s = 0.0
+        self._sent_end = 0  # every stream that is not blocked has got all up to here
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
         self.dropped = 0
@@ -2883,7 +2971,9 @@ class Hub:
 
     def announce(self, kind: str, data: Mapping[str, Any]) -> None:
         """Send ``{"type": kind, "data": data}`` to the streams open now; it is not replayed."""
-        self._append(b"data: %s\n\n" % _encode({"type": kind, "data": data}), self._mono())
+        payload = b"data: %s\n\n" % _encode({"type": kind, "data": data})
+        with self._log_lock:
+            self._append(payload, self._mono())
         self._waker.wake()
 
     def recent(self, start_ms: int, variants: Sequence[str]) -> list[bytes] | None:
@@ -2892,10 +2982,11 @@ class Hub:
             if start_ms < self._complete_from_ms:
                 return None
             events = list(self._events)
-        wanted = [e for e in events if e.ts_ms is not None and e.ts_ms >= start_ms
-                  and e.variant in variants]  # fmt: skip
-        wanted.sort(key=lambda event: (event.ts_ms, event.variant))
-        return [event.frame[event.json] for event in wanted]
+        wanted: dict[tuple[int, str], Event] = {}
+        for event in events:
+            if event.ts_ms is not None and event.ts_ms >= start_ms and event.variant in variants:
+                wanted.setdefault((event.ts_ms, event.variant), event)  # as in the table
+        return [event.frame[event.json] for _, event in sorted(wanted.items())]
 
     def everything(self) -> list[bytes]:
         """The encoded snapshots of the last hour, however much of it there is."""
@@ -2911,31 +3002,43 @@ class Hub:
         return len(self._streams) + len(self._joining)
 
     def join(
-        self, connection: socket.socket, head: bytes, is_chunked: bool, seen: dict[str, int] | None
-    ) -> None:
+        self, connection: socket.socket, head: bytes, is_chunked: bool, last_id: str | None
+    ) -> bool:
         """Take over a socket: send it ``head``, the greeting, what it missed, and all that comes.
 
-        ``seen`` is the client's position (see parse_event_id), or None to start with what is new.
+        ``last_id`` is the id of the last event its client has, or None to start with what is new.
+        False, with the socket untouched, where there are too many streams or the hub is closing.
         """
-        connection.setblocking(False)
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.SEND_BUFFER_BYTES)
         frame, payload_at = _frame(b"data: %s\n\n" % self._hello)
         greeting = frame if is_chunked else frame[payload_at:-2]
         stream = Stream(connection, head + greeting, is_chunked)
         with self._log_lock:
+            if self._stopping or self.is_full:
+                return False
             stream.join = self._first + len(self._events)
-            stream.next = stream.join if seen is None else self._first
+            stream.next, stream.seen = self._begin(last_id, stream.join)
             stream.end = stream.join_end = self._end
-            self._joining.append((stream, seen))
+            self._joining.append(stream)
         self._waker.wake()
+        return True
+
+    def _begin(self, last_id: str | None, end: int) -> tuple[int, dict[str, int]]:
+        """The number of the event to begin with, and times up to which to leave events out."""
+        seen = parse_event_id(last_id)
+        run_id, _, number = (last_id or "").partition("@")[2].partition("-")
+        if seen is not None and run_id == self._run_id and re.fullmatch(r"[0-9]{1,15}", number):
+            return min(int(number) + 1, end), {}  # exact, even where the clock was set back
+        return (end, {}) if seen is None else (self._first, seen)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self, timeout_s: float = 1.0) -> None:
         """End all streams and the thread. May be called again."""
-        self._stopping = True
+        with self._log_lock:
+            self._stopping = True  # from here on nobody joins
         self._waker.wake()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -2944,26 +3047,26 @@ class Hub:
             self._selector.close()
 
     def _append_snapshot(self, ts_ms: int, variant: str, encoded: bytes, at_s: float) -> None:
+        self._newest[variant] = max(ts_ms, self._newest.get(variant, 0))
+        newest = ",".join(f"{name}={ts}" for name, ts in sorted(self._newest.items()))
         with self._log_lock:
-            self._position[variant] = max(ts_ms, self._position.get(variant, 0))
-            position = ",".join(f"{name}={ts}" for name, ts in sorted(self._position.items()))
-        head = b"id: %s\n%s" % (position.encode(), _METRICS_HEAD)
-        payload = head + encoded + _METRICS_TAIL
-        self._append(payload, at_s, ts_ms, variant, slice(len(head), len(head) + len(encoded)))
+            number = self._first + len(self._events)
+            head = f"id: {newest}@{self._run_id}-{number}\n".encode() + _METRICS_HEAD
+            payload = head + encoded + _METRICS_TAIL
+            json_at = slice(len(head), len(head) + len(encoded))
+            self._append(payload, at_s, ts_ms, variant, json_at)
 
     def _append(self, payload: bytes, at_s: float, ts_ms: int | None = None, variant: str = "",
                 json_at: slice = slice(0)) -> None:  # fmt: skip
+        """Add an event; the log lock is held."""
         frame, payload_at = _frame(payload)
-        json_at = (
-            slice(payload_at + json_at.start, payload_at + json_at.stop) if variant else json_at
-        )
-        with self._log_lock:
-            self._end += len(frame)
-            number = self._first + len(self._events)
-            self._events.append(
-                Event(number, self._end, at_s, frame, payload_at, ts_ms, variant, json_at)
-            )
-            self._trim()
+        if variant:
+            json_at = slice(payload_at + json_at.start, payload_at + json_at.stop)
+        self._end += len(frame)
+        number = self._first + len(self._events)
+        event = Event(number, self._end, at_s, frame, payload_at, ts_ms, variant, json_at)
+        self._events.append(event)
+        self._trim()
 
     def _trim(self) -> None:
         """Forget what is too old or too much; the log lock is held."""
@@ -2991,7 +3094,8 @@ class Hub:
         ready = self._selector.select(max(self._heartbeat_at_s - self._mono(), 0))
         if self._mono() >= self._heartbeat_at_s:
             self._heartbeat_at_s += self.HEARTBEAT_S
-            self._append(b": heartbeat\n\n", self._mono())
+            with self._log_lock:
+                self._append(b": heartbeat\n\n", self._mono())
         for key, mask in ready:
             if key.data is self._waker:
                 self._waker.clear()
@@ -3000,11 +3104,13 @@ class Hub:
             elif key.data in self._streams:
                 self._send(key.data)
         self._welcome()
-        for stream in list(self._streams):
-            if not stream.is_blocked:
-                self._send(stream)
-            elif self._waiting_bytes(stream) > self.MAX_WAITING_BYTES:
-                self._drop_slow(stream)
+        if self._end != self._sent_end:  # only then is there something for all of them
+            self._sent_end = self._end
+            for stream in list(self._streams):
+                if not stream.is_blocked:
+                    self._send(stream)
+                elif self._waiting_bytes(stream) > self.MAX_WAITING_BYTES:
+                    self._drop_slow(stream)
 
     def _drop_slow(self, stream: Stream) -> None:
         self.dropped += 1
@@ -3016,10 +3122,14 @@ class Hub:
     def _welcome(self) -> None:
         with self._log_lock:
             joining, self._joining = self._joining, []
-            self._streams.update(stream for stream, _ in joining)
-        for stream, seen in joining:
-            stream.seen = seen or {}
-            self._selector.register(stream.socket, EVENT_READ, stream)
+            self._streams.update(joining)
+        for stream in joining:
+            try:
+                self._selector.register(stream.socket, EVENT_READ, stream)
+            except (OSError, ValueError):  # closed by its client in the meantime
+                self._end_stream(stream)
+            else:
+                self._send(stream)
 
     def _waiting_bytes(self, stream: Stream) -> int:
         return self._end - max(stream.end, stream.join_end) + len(stream.buffer)
@@ -3130,9 +3240,9 @@ class Request(NamedTuple):
 
 
 class StreamStart(NamedTuple):
-    """A body that becomes an SSE stream, from the client's position on."""
+    """A body that becomes an SSE stream, from the event after the client's last one on."""
 
-    seen: dict[str, int] | None
+    last_id: str | None
 
 
 class Response(NamedTuple):
@@ -3302,11 +3412,12 @@ def get_metrics(app: App, request: Request) -> Response:
     return Response(app.store.json_rows(query))
 
 
-def _joined(encoded: Sequence[bytes], at_once: int = 250) -> Iterator[bytes]:
-    """A JSON array of encoded snapshots, in pieces of some hundred kilobytes."""
+def _joined(encoded: Sequence[bytes], at_once: int = 100) -> Iterator[bytes]:
+    """A JSON array of encoded snapshots, in pieces of some ten kilobytes."""
     yield b"["
     for first in range(0, len(encoded), at_once):
-        yield (b"," if first else b"") + b",".join(encoded[first : first + at_once])
+        yield b"," if first else b""
+        yield b",".join(encoded[first : first + at_once])
     yield b"]"
 
 
@@ -3382,15 +3493,8 @@ def _summary(summary: Summary | None, bounds: Iterable[float]) -> dict[str, Any]
 
 
 def get_events(app: App, request: Request) -> Response:
-    if app.hub.is_full:
-        raise RequestError(
-            503,
-            f"{app.hub.max_streams} streams are open already (MAX_STREAMS)",
-            (("Retry-After", "10"),),
-        )
-    position = request.head.get("last-event-id") or request.query.get("last_event_id")
     return Response(
-        StreamStart(parse_event_id(position)),
+        StreamStart(request.head.get("last-event-id") or request.query.get("last_event_id")),
         content_type="text/event-stream",
         headers=(("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")),
     )
@@ -3989,13 +4093,14 @@ class RequestHandler(socketserver.BaseRequestHandler):
             self._client.outbox = memoryview(self._begin(response, *extra))
             return
         batches = _batched(pieces, compressor)
-        first = next(batches, b"")  # what fails here can still be told
-        out = self._begin(response, *extra)
+        first = next(batches, [])  # what fails here can still be told
+        before = self._begin(response, *extra)
         ends_s = time.monotonic() + self.server.LONG_ANSWER_S
         for batch in itertools.chain((first,), batches):
-            out += _frame(batch)[0] if is_chunked else batch
-            self._send(out, ends_s)
-            out = b""
+            if is_chunked and batch:
+                batch = [b"%x\r\n" % sum(map(len, batch)), *batch, b"\r\n"]
+            self._send(b"".join([before, *batch]), ends_s)
+            before = b""
         self._client.outbox = memoryview(_LAST_CHUNK if is_chunked else b"")
 
     def _send(self, data: bytes, ends_s: float) -> None:
@@ -4016,8 +4121,11 @@ class RequestHandler(socketserver.BaseRequestHandler):
         if self._head.method == "HEAD":
             self._client.outbox = memoryview(head)
             return
+        hub = self.server.app.hub
+        if not hub.join(self._client.socket, head, is_chunked, start.last_id):
+            most = f"{hub.max_streams} streams are open already (MAX_STREAMS)"
+            raise RequestError(503, most, (("Retry-After", "10"),))
         self._client.is_taken = True
-        self.server.app.hub.join(self._client.socket, head, is_chunked, start.seen)
 
     def _accepts_gzip(self) -> bool:
         qualities = {}
@@ -4043,16 +4151,20 @@ def _parse_query(text: str, path: str, route: Route) -> dict[str, str]:
     return query
 
 
-def _batched(pieces: Iterable[bytes], compressor: Any, least: int = 16_384) -> Iterator[bytes]:
-    """The pieces, compressed where asked, gathered into ones that are worth a system call."""
-    batch = b""
+def _batched(
+    pieces: Iterable[bytes], compressor: Any, least: int = 16_384
+) -> Iterator[list[bytes]]:
+    """The pieces, compressed where asked, gathered into lists that are worth a system call."""
+    batch: list[bytes] = []
+    size = 0
     for piece in pieces:
-        batch += compressor.compress(piece) if compressor else piece
-        if len(batch) >= least:
+        batch.append(compressor.compress(piece) if compressor else piece)
+        size += len(batch[-1])
+        if size >= least:
             yield batch
-            batch = b""
-    batch += compressor.flush() if compressor else b""
-    if batch:
+            batch, size = [], 0
+    batch.append(compressor.flush() if compressor else b"")
+    if any(batch):
         yield batch
 
 
