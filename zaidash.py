@@ -1428,7 +1428,7 @@ class Timings:
     BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
     def __init__(self) -> None:
-        self._counts_lock = threading.Lock()  # guards the three below
+        self._counts_lock = threading.Lock()  # guards the two below
         self._counts = [0] * (len(self.BOUNDS) + 1)
         self._sum_s = 0.0
 
@@ -1563,7 +1563,7 @@ class Store:
         self._file_id: tuple[int, int] | None = None  # device and inode of the open file
         self._is_fresh = False  # opened again: the last hour may be missing in it
         self._changed_from_ms: float = -math.inf  # the earliest row since minutes were averaged
-        # Guards the six below, which put(), readers and the writer thread share.
+        # Guards the seven below, which put(), readers and the writer thread share.
         self._state_lock = threading.Condition()
         self._waiting: deque[Snapshot] = deque()
         self._idle_readers: list[sqlite3.Connection] = []
@@ -2637,9 +2637,10 @@ class Collector:
         """Stop ticking and cut off scrapes under way. May be called again."""
         self._stopping.set()
         self._done.put(None)
-        for thread in self._threads:
+        stop_by_s = time.monotonic() + timeout_s
+        for thread in self._threads:  # one that hangs in a look-up is left behind
             if thread.is_alive():
-                thread.join(timeout_s)
+                thread.join(max(stop_by_s - time.monotonic(), 0))
 
     # What others ask: any thread
 
@@ -2937,7 +2938,8 @@ class Hub:
         self.max_streams = max_streams
         self._wall, self._mono = wall, mono
         self._log = log.getChild("sse")
-        self._log_lock = threading.Lock()  # guards the six below: publishers, readers, this thread
+        # Guards the six below, which publishers, readers and the streams thread share.
+        self._log_lock = threading.Lock()
         self._events: deque[Event] = deque()
         self._first = 0  # number of the oldest event kept
         self._end = 0  # bytes of all frames ever
@@ -4302,6 +4304,7 @@ class Demo:
 
     def fill(self, store: Store) -> None:
         """A minute a row for a week, and a row every five seconds for the last hour of it."""
+        log.getChild("storage").info("making up a week of history")
         fine_s = (time.time() - self.FINE_S) // 60 * 60
         store.fill(self._rows(fine_s - self.HISTORY_S, lambda: fine_s, 60.0))
         store.fill(self._rows(fine_s, time.time, 5.0))  # takes a moment itself
