@@ -774,6 +774,9 @@ class Series(NamedTuple):
 
 Sample = tuple[Series, float]
 
+_NEW = Series(b"", ("", "new"))  # no series at all: what a look-up finds of an unknown text
+_UNWANTED = Series(b"", ("", "unwanted"))  # one that nobody asks for
+
 # Possessive quantifiers throughout: a hostile line costs no more than its length.
 _LINE = re.compile(
     rb"""
@@ -825,8 +828,7 @@ class ExpositionParser:
         self._prefixes = prefixes
         self._max_series = max_series
         self._known: dict[bytes, Series] = {}
-        self._unwanted: set[bytes] = set()
-        self._used = 0  # series in the last good scrape
+        self._used = 0  # series in the last good scrape, the unwanted ones too
 
     def parse(self, body: bytes, is_abandoned: Callable[[], bool] = lambda: False) -> list[Sample]:
         """All samples of a body that somebody asks for. Raises ExpositionError.
@@ -837,35 +839,41 @@ class ExpositionParser:
             samples = self._parse_lines(body, is_abandoned)
             if len({series.key for series, _ in samples}) != len(samples):
                 raise _find_twin(samples)
-            self._used = len(samples)
             return samples
         finally:
             self._forget()
 
     def _parse_lines(self, body: bytes, is_abandoned: Callable[[], bool]) -> list[Sample]:
         samples: list[Sample] = []
-        known, add = self._known.get, samples.append
+        known, add, unwanted = self._known.get, samples.append, 0
         for number, line in enumerate(io.BytesIO(body), 1):  # a list of lines might be huge
             if number % self.LINES_BETWEEN_CHECKS == 0:
                 if is_abandoned():
                     raise ExpositionError("gave up, the deadline has passed", number)
                 self._check_count(samples, number)
             text, _, value = line.rpartition(b" ")
-            series = known(text)
-            if series is not None and b"_" not in value:
+            series = known(text, _NEW)
+            if series is not _NEW and b"_" not in value:
                 # float() takes 1_000 for a number, Prometheus does not: such a line goes below.
                 try:  # contextlib.suppress would double the time of a line
-                    add((series, float(value)))
+                    sample = (series, float(value))
+                    if series is _UNWANTED:
+                        unwanted += 1
+                    else:
+                        add(sample)
                     continue
                 except ValueError:
                     pass
             if line == b"\n" or line.startswith(b"#"):
                 continue
-            sample = self._parse_line(line.removesuffix(b"\n"), number)
-            if sample is not None:
-                add(sample)
+            parsed = self._parse_line(line.removesuffix(b"\n"), number)
+            if parsed is not None and parsed[0] is _UNWANTED:
+                unwanted += 1
+            elif parsed is not None:
+                add(parsed)
                 self._check_count(samples, number)
         self._check_count(samples, 0)
+        self._used = len(samples) + unwanted
         return samples
 
     def _check_count(self, samples: Sequence[Sample], number: int) -> None:
@@ -876,9 +884,8 @@ class ExpositionParser:
 
     def _forget(self) -> None:
         """Keep the memory in step with what the target exports: past twice that, start over."""
-        for remembered in (self._known, self._unwanted):
-            if len(remembered) > 2 * self._used + 100:
-                remembered.clear()
+        if len(self._known) > 2 * self._used + 100:
+            self._known.clear()
 
     def _parse_line(self, line: bytes, number: int) -> Sample | None:
         """A line whose series is new, or that is written in another way than usual."""
@@ -891,17 +898,15 @@ class ExpositionParser:
         if match["time"] is not None:
             _parse_value(match["time"], "timestamp", number)
         text, name = match["series"], match["name"]
-        if not name.startswith(self._prefixes) or text in self._unwanted:
+        if not name.startswith(self._prefixes):
             return None
         series = self._known.get(text)
         if series is None:
             labels = _parse_labels(match["labels"] or b"", number)
             slot = self._resolve(name.decode(), labels)
-            if slot is None:
-                self._unwanted.add(text)
-                return None
             key = json.dumps([name.decode(), *sorted(labels.items())]).encode()
-            series = self._known[text] = Series(key, slot)
+            series = _UNWANTED if slot is None else Series(key, slot)
+            self._known[text] = series
         return (series, value)
 
 

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -547,35 +546,40 @@ def test_an_id_names_the_newest_snapshot_of_every_variant(events: list[tuple[str
     hub.close()
 
 
-def test_an_id_never_hides_the_snapshot_of_a_second_publisher(
-    app: App, request: pytest.FixtureRequest
-) -> None:
+def test_an_id_never_hides_the_snapshot_of_a_second_publisher(app: App) -> None:
     """Every id stands for exactly what came before it, whoever published at the same moment."""
-    start_ms, count = now_ms() - 100_000, 600
+    start_ms, count, stop = now_ms() - 100_000, 300, threading.Event()
     unread = threading.Semaphore(60)  # or the client would be dropped for its slowness
 
     def publish(variant: str) -> None:
         for index in range(count):
             unread.acquire(timeout=PATIENCE_S)
+            if stop.is_set():
+                break
             app.hub.publish(snapshot(start_ms + index, variant))
 
-    with Client(port_of(app)) as client:
-        client.greet()
-        interval_s = sys.getswitchinterval()
+    publishers = [threading.Thread(target=publish, args=(v,)) for v in ("a", "b", "c")]
+    interval_s = sys.getswitchinterval()
+    try:
         sys.setswitchinterval(1e-6)  # every few instructions, or the moment is hardly ever hit
-        request.addfinalizer(partial(sys.setswitchinterval, interval_s))
-        publishers = [threading.Thread(target=publish, args=(v,)) for v in ("a", "b", "c")]
+        with Client(port_of(app)) as client:
+            client.greet()
+            for publisher in publishers:
+                publisher.start()
+            newest: dict[str, int] = {}
+            for _ in range(3 * count):
+                event_id, data = client.metrics()
+                unread.release()
+                assert data["timestamp"] == newest.get(data["variant"], start_ms - 1) + 1
+                newest[data["variant"]] = data["timestamp"]
+                assert parse_event_id(event_id) == newest
+    finally:
+        sys.setswitchinterval(interval_s)
+        stop.set()
+        unread.release(len(publishers))
         for publisher in publishers:
-            publisher.start()
-        newest: dict[str, int] = {}
-        for _ in range(3 * count):
-            event_id, data = client.metrics()
-            unread.release()
-            assert data["timestamp"] == newest.get(data["variant"], start_ms - 1) + 1
-            newest[data["variant"]] = data["timestamp"]
-            assert parse_event_id(event_id) == newest
-        for publisher in publishers:
-            publisher.join()
+            if publisher.ident:
+                publisher.join()
 
 
 # --------------------------------------------------------------------------------------
