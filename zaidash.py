@@ -2424,8 +2424,9 @@ def _server(parts: urllib.parse.SplitResult) -> tuple[str, str, int]:
 
 
 def _request_target(parts: urllib.parse.SplitResult) -> str:
-    target = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    return f"{target}?{parts.query}" if parts.query else target
+    safe = "/?%:@!$&'()*+,;=~-._"
+    target = urllib.parse.quote(parts.path or "/", safe=safe)
+    return f"{target}?{urllib.parse.quote(parts.query, safe=safe)}" if parts.query else target
 
 
 def _reason(error: Exception) -> str:
@@ -2686,8 +2687,7 @@ class Collector:
         self._next_ms = self._next_tick_ms()
         while not self._stopping.is_set():
             try:
-                with contextlib.suppress(queue.Empty):
-                    self._take(self._done.get(timeout=self._pause_s()))
+                self._take_all()
                 self._close_late_rounds(time.monotonic())
                 self._tick_if_due()
                 self._watch_health()
@@ -2737,6 +2737,13 @@ class Collector:
                     threading.Thread(
                         target=scrape.run, args=(self._done,), name="scrape", daemon=True
                     ).start()
+
+    def _take_all(self) -> None:
+        """Wait for something to come in, and take whatever has."""
+        with contextlib.suppress(queue.Empty):
+            self._take(self._done.get(timeout=self._pause_s()))
+            while True:
+                self._take(self._done.get_nowait())
 
     def _take(self, message: Any) -> None:
         """Something came in: a scrape that ended, or what a name stands for now."""
@@ -2899,8 +2906,8 @@ def parse_event_id(text: str | None) -> dict[str, int] | None:
 class Stream:
     """One client's place in the log of events; only the streams thread touches it."""
 
-    __slots__ = ("buffer", "end", "is_blocked", "is_chunked", "join", "join_end", "next", "seen",
-                 "socket")  # fmt: skip
+    __slots__ = ("buffer", "end", "is_blocked", "is_chunked", "join", "join_end", "next",
+                 "received", "seen", "socket")  # fmt: skip
 
     def __init__(self, connection: socket.socket, head: bytes, is_chunked: bool) -> None:
         self.socket = connection
@@ -2911,6 +2918,7 @@ class Stream:
         self.end = 0  # Event.end of the last one taken
         self.join = 0  # number of the first event after it came; those before are replay
         self.join_end = 0
+        self.received = 0  # bytes from the client
         self.seen: dict[str, int] = {}  # newest snapshots its client has, by variant
 
 
@@ -2930,6 +2938,8 @@ class Hub:
     MAX_WAITING_BYTES = 256 * 1024
     #: The kernel's share of a stream's backlog; left alone it would hide hours of lag.
     SEND_BUFFER_BYTES = 32 * 1024
+    #: What a client may send on its stream; one that floods it is ended.
+    MAX_RECEIVED_BYTES = 16 * 1024
     HEARTBEAT_S = 30.0
 
     def __init__(
@@ -3054,9 +3064,9 @@ class Hub:
             self._selector.close()
 
     def _append_snapshot(self, ts_ms: int, variant: str, encoded: bytes, at_s: float) -> None:
-        self._newest[variant] = max(ts_ms, self._newest.get(variant, 0))
-        newest = ",".join(f"{name}={ts}" for name, ts in sorted(self._newest.items()))
         with self._log_lock:
+            self._newest[variant] = max(ts_ms, self._newest.get(variant, 0))
+            newest = ",".join(f"{name}={ts}" for name, ts in sorted(self._newest.items()))
             number = self._first + len(self._events)
             head = f"id: {newest}@{self._run_id}-{number}\n".encode() + _METRICS_HEAD
             payload = head + encoded + _METRICS_TAIL
@@ -3144,12 +3154,13 @@ class Hub:
     def _listen(self, stream: Stream) -> None:
         """A client has nothing to say on a stream; that it can be read mostly means it is gone."""
         try:
-            is_gone = not stream.socket.recv(4096)
+            received = len(stream.socket.recv(4096))
         except BlockingIOError:
             return
         except OSError:
-            is_gone = True
-        if is_gone:
+            received = 0
+        stream.received += received
+        if not received or stream.received > self.MAX_RECEIVED_BYTES:
             self._end_stream(stream)
 
     def _send(self, stream: Stream) -> None:
