@@ -253,6 +253,8 @@ def _header_value(text: str) -> str:
 
 
 def _db_path(text: str) -> Path:
+    if not text:
+        raise ValueError("expected a file")
     path = Path(text).absolute()
     if path.is_dir():
         raise ValueError("expected a file, this is a directory")
@@ -327,14 +329,20 @@ def parse_target(text: str) -> TargetSpec:
 def parse_targets(text: str) -> tuple[TargetSpec, ...]:
     """A comma-separated list of ``[variant=]url``, none of them twice."""
     specs: list[TargetSpec] = []
+    problems: list[str] = []
     for number, entry in enumerate(text.split(","), 1):
+        # A password may hold a comma, so with one in the list no entry is safe to show.
+        name = f"entry {number}" + ("" if "@" in text else f" {entry.strip()!r}")
         try:
             spec = parse_target(entry.strip())
         except ValueError as error:
-            raise ValueError(f"entry {number}: {error}") from None
+            problems.append(f"{name}: {error}")
+            continue
         if str(spec) in [str(other) for other in specs if other.variant == spec.variant]:
-            raise ValueError(f"entry {number} is listed twice, its numbers would count double")
+            problems.append(f"{name} is listed twice, its numbers would count double")
         specs.append(spec)
+    if problems:
+        raise ValueError("; ".join(problems))
     return tuple(specs)
 
 
@@ -617,8 +625,12 @@ class LineFormatter(logging.Formatter):
         line = "{time} {level:<7} {component}: {message}".format_map(event)
         if record.exc_info:
             line += f" exception={event['exception']!r}"
-        # What a target or client sent may be part of the message: it gets no line of its own.
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        return _printable(line)
+
+
+def _printable(text: str) -> str:
+    """Text on one line: what others sent may be part of it, and must not begin another."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def set_up_logging(config: Config) -> None:
@@ -1564,6 +1576,7 @@ class Store:
         self._log = log.getChild("storage")
         self._lock_file: sqlite3.Connection | None = None
         self._lock_id: tuple[int, int] | None = None
+        self._lock_problem = ""
         self._writer: sqlite3.Connection | None = None
         self._file_id: tuple[int, int] | None = None  # device and inode of the open file
         self._is_fresh = False  # opened again: the last hour may be missing in it
@@ -1633,7 +1646,9 @@ class Store:
                     f"DB_PATH={self._config.db_path}: another zaidash uses this database;"
                     " stop it or choose another file"
                 ) from None
-            self._log.warning("cannot lock the database: path=%s reason=%s", lock_path, error)
+            if str(error) != self._lock_problem:
+                self._log.warning("cannot lock the database: path=%s reason=%s", lock_path, error)
+            self._lock_problem = str(error)
         else:
             # Whoever removed the file removed the lock with it: hold the one that is there now.
             self._release_lock()
@@ -1773,8 +1788,9 @@ class Store:
         next_job_s = time.monotonic()
         while True:
             with self._state_lock:
-                retry_s = min(self.RETRY_S, self._config.interval_s) if self._problem else math.inf
-                timeout_s = min(retry_s, max(next_job_s - time.monotonic(), 0))
+                timeout_s = max(next_job_s - time.monotonic(), 0)
+                if self._problem:  # a job that is due must not make it try without a pause
+                    timeout_s = min(self.RETRY_S, self._config.interval_s)
                 if (not self._waiting or self._problem) and not self._closing and timeout_s > 0:
                     self._state_lock.wait(min(timeout_s, 60))
                 is_last = self._closing
@@ -2467,7 +2483,7 @@ class Target:
         "process_start_time_seconds goes back and forth: several processes answer at this address,"
         " so its numbers are a part of the whole; list every replica, or let dns+http:// find them"
     )
-    FOREIGN = "no zaidash metrics here: the answer has no zai_proxy_ series; check the address"
+    FOREIGN = "no zai-proxy metrics here: the answer has no zai_proxy_ series; check the address"
 
     def __init__(self, spec: TargetSpec, config: Config, address: str | None = None) -> None:
         self.spec = spec
@@ -2801,7 +2817,8 @@ class Collector:
                 variant.is_healthy = is_healthy
                 error = self.error(variant)
                 word = "healthy" if is_healthy else "not healthy"
-                self._log.info("variant is %s: variant=%s error=%s", word, variant.name, error)
+                reason = f" error={error}" if error else ""
+                self._log.info("variant is %s: variant=%s%s", word, variant.name, reason)
                 self._on_status(variant.name, is_healthy, error)
 
     # Discovery
@@ -3474,7 +3491,10 @@ def get_summary(app: App, request: Request) -> Response:
     variants = parse_variants(request.query, app.config)
     query = Query(start_ms, end_ms, variants)
     before = Query(start_ms - (end_ms - start_ms + 1), start_ms - 1, variants)
-    now, then = app.store.summarize(query), app.store.summarize(before)
+    now = app.store.summarize(query)
+    # Where retention has cut into the window before, there is nothing to compare with.
+    oldest_ms = now_ms - round(app.config.retention_1m_s * 1000)
+    then = app.store.summarize(before) if before.start_ms >= oldest_ms else {}
     answer = {}
     for name in variants:
         variant = app.collector.variants.get(name)
@@ -3964,6 +3984,9 @@ def parse_head(head: bytes) -> Head:
         headers[header[1].lower()].append(header[2])
     if minor == "1" and len(headers["host"]) != 1:
         raise RequestError(400, "expected one Host header")
+    lengths = headers.get("content-length", ["0"])
+    if len(set(lengths)) > 1 or not re.fullmatch("[0-9]+", lengths[0]):
+        raise RequestError(400, f"expected one Content-Length, got {', '.join(lengths)[:80]!r}")
     return Head(method, target, int(minor), dict(headers))
 
 
@@ -4383,6 +4406,8 @@ class App:
         self.wall = wall
         self.started_at_s = wall()
         self.static = load_static(Path(__file__).resolve().parent / "static")
+        if not self.static:
+            log.getChild("http").warning("there is no page: no static/ beside zaidash.py")
         hello = {"type": "connected", "scrape_interval": _whole_or_float(config.interval_s),
                  "variants": list(config.variants)}  # fmt: skip
         self.hub = Hub(hello, config.max_streams, wall)
@@ -4596,7 +4621,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _complain(problems: Sequence[str], code: int = 2) -> int:
     for problem in problems:
-        print(f"zaidash: {problem}", file=sys.stderr)
+        print(f"zaidash: {_printable(problem)}", file=sys.stderr)
     return code
 
 
@@ -4607,7 +4632,10 @@ def serve(config: Config, is_demo: bool = False) -> int:
         signal.signal(number, lambda *_: stop.set())
     set_up_logging(config)
     _raise_file_limit(config.max_streams + Server.MAX_CONNECTIONS + 256)
-    demo = Demo(config) if is_demo else None
+    try:
+        demo = Demo(config) if is_demo else None
+    except OSError as error:
+        return _complain([f"--demo needs a temporary directory, set TMPDIR to one: {error}"])
     app = App(demo.config if demo else config, demo)
     try:
         app.start()

@@ -420,7 +420,20 @@ def test_what_is_no_target_is_refused(text: str) -> None:
 
 def test_the_problem_names_the_bad_one_of_several_targets() -> None:
     (problem,) = problems_of(SCRAPE_TARGETS="http://good/m,gopher://bad/m")
-    assert "gopher://bad/m: entry 2: expected" in problem
+    assert "entry 2 'gopher://bad/m': expected" in problem
+
+
+def test_every_bad_target_is_named() -> None:
+    (problem,) = problems_of(SCRAPE_TARGETS="http://a:80,b=htp://b/m,c=http://")
+    assert "entry 2 'b=htp://b/m': expected" in problem
+    assert "entry 3 'c=http://': expected" in problem
+    assert "entry 1" not in problem
+
+
+def test_a_problem_stays_on_its_line() -> None:
+    ended = run_to_exit(env={"LOG_LEVEL": "loud\nzaidash: all is well"})
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
 
 
 # ---- Whole numbers, words ------------------------------------------------------------------------

@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support import get
 
+import zaidash
 from zaidash import Demo, DemoProxy, Query, Store, load_config
 
 DAY_S = 86_400
@@ -82,6 +85,15 @@ def test_the_history_is_whole_and_the_counters_go_on_from_it(demo: Demo, store: 
         live = samples(demo, variant)
         key = ("zai_proxy_requests_total", "status_code=200", f"variant={variant}")
         assert live[key] >= totals[-1]
+
+
+def test_no_temporary_directory_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not" / "there"))
+    config, _ = load_config(["--demo"], {})
+    assert zaidash.serve(config, is_demo=True) == 2
+    assert "TMPDIR" in capsys.readouterr().err
 
 
 def test_the_canary_is_the_slower_and_the_smaller_one(store: Store) -> None:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -1117,3 +1118,23 @@ def test_snapshots_of_a_clock_that_was_ahead_are_averaged_again_once_only(path: 
         assert times(long_ask(store, clock.ms - 1)) == list(ticks(T0, clock.ms, MINUTE_MS))
     counted = Counter(sql(path, "SELECT what, ts FROM happened"))
     assert set(counted.values()) == {1}
+
+
+def test_a_disk_that_fails_is_not_tried_without_a_pause(tmp_path: Path) -> None:
+    """A job that is due meanwhile must not keep a core busy, nor fill the log."""
+    tries = 0
+
+    class FailingStore(Store):
+        def _usable_writer(self) -> sqlite3.Connection:
+            nonlocal tries
+            tries += 1
+            raise OSError("no such luck")
+
+    settings = {"DB_PATH": str(tmp_path / "x.db"), "SCRAPE_INTERVAL": "200ms"}
+    store = FailingStore(load_config([], {**settings, "DOWNSAMPLE_INTERVAL": "1s"})[0])
+    store.open()
+    store.start()
+    started_s = time.monotonic()
+    eventually(lambda: tries >= 8, what="the eighth try")
+    assert time.monotonic() - started_s >= 7 * 0.2 * 0.9
+    store.close()
