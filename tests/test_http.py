@@ -1109,7 +1109,7 @@ MALFORMED = [
     pytest.param("GET x:443 HTTP/1.1\r\nHost: x\r\n\r\n", {400, 404}, id="an authority"),
     pytest.param("GET http:// HTTP/1.1\r\nHost: x\r\n\r\n", {200, 400, 404}, id="half an URL"),
     pytest.param(
-        "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", {400}, id="a length below 0"
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", {400}, id="length < 0"
     ),
     pytest.param("GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", {400, 404}, id="a broken URL"),
     pytest.param("GET ?range=1h HTTP/1.1\r\nHost: x\r\n\r\n", {400, 404}, id="a query alone"),
