@@ -1356,7 +1356,7 @@ CREATE TABLE IF NOT EXISTS {table} (
 _MINUTES_BY_TIME = "CREATE INDEX IF NOT EXISTS metrics_1m_by_time ON metrics_1m (ts, variant)"
 _ADD_COLUMN = "ALTER TABLE {table} ADD COLUMN {column}"
 _INSERT = f"""
-INSERT OR IGNORE INTO metrics_5s ({_COLUMNS})
+INSERT OR IGNORE INTO {{table}} ({_COLUMNS})
 VALUES ({", ".join("?" * (len(FIELDS) + 2))})"""
 
 # Snapshots that are encoded but not in the table, read as if they were; the parameter is a JSON
@@ -1776,11 +1776,11 @@ class Store:
                 size += os.stat(f"{self.path}{suffix}").st_size
         return size
 
-    def fill(self, rows: Iterable[Sequence[Any]]) -> None:
+    def fill(self, rows: Iterable[Sequence[Any]], table: str = "metrics_5s") -> None:
         """Write rows, as Snapshot.row makes them, and average their minutes: before start()."""
         if self._writer:
             with _transaction(self._writer):
-                self._writer.executemany(_INSERT, rows)
+                self._writer.executemany(_INSERT.format(table=table), rows)
             self._changed_from_ms = -math.inf
             self._downsample(self._writer, self._over_ms())
 
@@ -1845,7 +1845,8 @@ class Store:
             return
         with self.writes.time(), _transaction(writer):
             before = writer.total_changes
-            writer.executemany(_INSERT, (snapshot.row() for snapshot in batch))
+            insert = _INSERT.format(table="metrics_5s")
+            writer.executemany(insert, (snapshot.row() for snapshot in batch))
             written = writer.total_changes - before
         self._changed_from_ms = min(self._changed_from_ms, *(s.ts_ms for s in batch))
         with self._state_lock:
@@ -4345,7 +4346,7 @@ class Demo:
         """A minute a row for a week, and a row every five seconds for the last hour of it."""
         log.getChild("storage").info("making up a week of history")
         fine_s = (time.time() - self.FINE_S) // 60 * 60
-        store.fill(self._rows(fine_s - self.HISTORY_S, lambda: fine_s, 60.0))
+        store.fill(self._rows(fine_s - self.HISTORY_S, lambda: fine_s, 60.0), "metrics_1m")
         store.fill(self._rows(fine_s, time.time, 5.0))  # takes a moment itself
         for proxy in self.proxies.values():
             proxy.start_s = self._at_s
