@@ -2011,8 +2011,12 @@ class Store:
     ) -> tuple[bytes, ...] | None:
         """SQL expressions over the rows of a slice, each joined to one text; None for no rows."""
         rows, parameters = self._rows(view, query, start_ms, end_ms)
-        texts = (f"CAST(group_concat({e}, {separator}) AS BLOB)" for e in expressions)
-        statement = f"SELECT {', '.join(texts)} FROM (SELECT * FROM ({rows}) ORDER BY ts, variant)"
+        # The expressions inside: one text to hand on for each, instead of every column.
+        inner = ", ".join(f"{e} AS text{i}" for i, e in enumerate(expressions))
+        outer = ", ".join(
+            f"CAST(group_concat(text{i}, {separator}) AS BLOB)" for i in range(len(expressions))
+        )
+        statement = f"SELECT {outer} FROM (SELECT {inner} FROM ({rows}) ORDER BY ts, variant)"
         with self.queries.time():
             found: tuple[bytes, ...] = view.reader.execute(statement, parameters).fetchone()
         return None if found[0] is None else found
