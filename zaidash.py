@@ -702,6 +702,15 @@ FIELDS = (
           lambda m: m.rate("tokens", "cache_read")),
     Field("token_rate_cache_write", "tokens/s", "REAL", "AVG",
           lambda m: m.rate("tokens", "cache_write")),
+    # What a chart needs of the totals above: those of a minute are averages, so a restart within it
+    # or a replica that goes cannot be told from them any more.
+    Field("rate_limit_rejection_rate", "events/s", "REAL", "AVG", lambda m: m.rate("rejections")),
+    Field("rate_limit_adj_increase_rate", "events/s", "REAL", "AVG",
+          lambda m: m.rate("adjustments", "increase")),
+    Field("rate_limit_adj_decrease_rate", "events/s", "REAL", "AVG",
+          lambda m: m.rate("adjustments", "decrease")),
+    Field("upstream_error_rate", "events/s", "REAL", "AVG", lambda m: m.rate("upstream_errors")),
+    Field("retry_rate", "events/s", "REAL", "AVG", lambda m: m.rate("retries")),
     Field("status_code_rates", "req/s by code", "TEXT", "average_by_key",
           lambda m: m.rates_by_key("requests")),
     Field("error_rate_pct", "%", "REAL", "AVG", lambda m: m.error_rate_pct()),
@@ -1488,7 +1497,14 @@ class Summary(NamedTuple):
 
     #: requests, 5xx, and tokens: input, output, cache_read, cache_write
     counts: tuple[float | None, ...]
+    #: The averages of LEVELS, by the time they stood for.
+    levels: tuple[float | None, ...]
     latency_buckets: dict[str, float]
+
+
+#: Fields of which a Summary has the average, beside its totals.
+LEVELS = ("req_rate", "token_rate_in", "token_rate_out",
+          "concurrent_requests", "max_workers", "worker_utilization", "rate_limit_rps")  # fmt: skip
 
 
 class _View(NamedTuple):
@@ -2067,12 +2083,20 @@ class Store:
         """
         rates = ("token_rate_in", "token_rate_out", "token_rate_cache_read",
                  "token_rate_cache_write")  # fmt: skip
-        names = (*rates, "elapsed_s", "req_rate", "status_code_rates", "latency_buckets")
-        columns = ", ".join(["variant", "ts", *names])
-        query = query._replace(fields=tuple(FIELDS[FIELD_INDEX[name]] for name in names))
+        names = (*rates, "elapsed_s", "status_code_rates", "latency_buckets", *LEVELS)
+        query = query._replace(fields=tuple(field for field in FIELDS if field.name in names))
+        columns = ", ".join(["variant", "ts", *(field.name for field in query.fields)])
         errors = "SELECT SUM(value) FROM json_each(status_code_rates) WHERE key LIKE '5%'"
         counts = ["req_rate", f"ifnull(({errors}), 0 * req_rate)", *rates]
-        sums = ", ".join(f"SUM({count} * elapsed_s)" for count in counts)
+        totals = ", ".join(f"SUM({count} * elapsed_s)" for count in counts)
+        # A rate stands for all of its time, even an outage; a gauge for a minute at most.
+        seconds = [
+            f"{'elapsed_s' if '_rate' in n else 'min(elapsed_s, 60)'} + 0 * {n}" for n in LEVELS
+        ]
+        levels = ", ".join(
+            f"SUM({name} * ({time})) / nullif(SUM({time}), 0)"
+            for name, time in zip(LEVELS, seconds, strict=True)
+        )
         with self.queries.time(), self._reading() as view:
             fine_ms = min(max(view.fine_from_ms(query.variants), query.start_ms), query.end_ms + 1)
             rows, parameters = view.snapshots(columns, query.variants, fine_ms, query.end_ms)
@@ -2080,13 +2104,14 @@ class Store:
                 coarse, more = view.minutes(columns, query, query.start_ms, fine_ms - 1)
                 rows, parameters = f"{rows} UNION ALL {coarse}", parameters + more
             statement = f"""
-                SELECT variant, sum_by_key(latency_buckets), {sums}
+                SELECT variant, sum_by_key(latency_buckets), {totals}, {levels}
                 FROM ({rows}) GROUP BY variant"""
             found = view.reader.execute(statement, parameters).fetchall()
         return {
-            variant: Summary(tuple(totals), json.loads(buckets or "{}"))
-            for variant, buckets, *totals in found
-        }
+            variant: Summary(tuple(sums[: len(counts)]), tuple(sums[len(counts) :]),
+                             json.loads(buckets or "{}"))
+            for variant, buckets, *sums in found
+        }  # fmt: skip
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[_View]:
@@ -3510,7 +3535,7 @@ def get_summary(app: App, request: Request) -> Response:
 
 
 def _summary(summary: Summary | None, bounds: Iterable[float]) -> dict[str, Any]:
-    summary = summary or Summary((None,) * 6, {})
+    summary = summary or Summary((None,) * 6, (None,) * len(LEVELS), {})
     # Rates times seconds leave crumbs behind the comma; these are counts.
     counts = [None if count is None else round(count, 3) for count in summary.counts]
     requests, errors, inputs, outputs, reads, writes = counts
@@ -3532,6 +3557,7 @@ def _summary(summary: Summary | None, bounds: Iterable[float]) -> dict[str, Any]
     for q in (50, 95, 99):
         seconds = quantile(q / 100, cumulative)
         answer[f"latency_p{q}"] = None if seconds is None else seconds * 1000
+    answer.update(zip(LEVELS, summary.levels, strict=True))
     return {name: None if x is None else tidy(x, whole=False) for name, x in answer.items()}
 
 

@@ -45,6 +45,8 @@ FIELD_NAMES = (
     *("concurrent_requests", "max_workers", "worker_utilization", "rate_limit_rps"),
     *("req_rate", "token_rate_in", "token_rate_out"),
     *("token_rate_cache_read", "token_rate_cache_write"),
+    *("rate_limit_rejection_rate", "rate_limit_adj_increase_rate", "rate_limit_adj_decrease_rate"),
+    *("upstream_error_rate", "retry_rate"),
     *("status_code_rates", "error_rate_pct", "latency_p50", "latency_p95", "latency_p99"),
     *("request_size_avg", "response_size_avg", "latency_buckets"),
 )
@@ -362,6 +364,8 @@ SUMMARY_KEYS = {
     *("requests", "errors", "error_rate_pct"),
     *("tokens_input", "tokens_output", "tokens_cache_read", "tokens_cache_write"),
     *("cache_hit_ratio", "latency_p50", "latency_p95", "latency_p99"),
+    *("req_rate", "token_rate_in", "token_rate_out"),
+    *("concurrent_requests", "max_workers", "worker_utilization", "rate_limit_rps"),
 }
 
 
@@ -371,7 +375,9 @@ def test_summary_has_every_key_now_and_before(still: Site) -> None:
     for one in summary.values():
         assert set(one) == {*SUMMARY_KEYS, "previous"}
         assert set(one["previous"]) == SUMMARY_KEYS
-        assert None not in one.values() and None not in one["previous"].values()
+        for window in (one, one["previous"]):
+            unknown = {name for name, value in window.items() if value is None}
+            assert unknown == {"max_workers"}  # which these snapshots do not have
 
 
 def test_summary_compares_with_nothing_where_retention_has_cut(still: Site) -> None:
@@ -403,6 +409,9 @@ def test_summary_adds_the_window_up(still: Site, previous: bool) -> None:
     count = sum(sum(row["latency_buckets"].values()) for row in rows)
     below = sum(row["latency_buckets"].get("0.5", 0) for row in rows)
     assert summary["latency_p50"] == pytest.approx(500 * 0.5 * count / below, rel=1e-6)
+    for level in ("req_rate", "token_rate_in", "concurrent_requests", "worker_utilization"):
+        average = sum(row[level] for row in rows) / len(rows)
+        assert summary[level] == pytest.approx(average, rel=1e-6), level
 
 
 @pytest.mark.parametrize("query", ["range=1h", "range=6h"])
@@ -418,6 +427,7 @@ def test_summary_counts_an_outage_once(tmp_path: Path, query: str) -> None:
         values: dict[str, Any] = dict.fromkeys(FIELD_NAMES, 0)
         values["elapsed_s"] = 600.0 if after_outage else 5.0
         values["req_rate"] = 1.0 if after_outage else 10.0
+        values["concurrent_requests"] = 40 if after_outage else 4
         values["status_code_rates"] = {"200": values["req_rate"]}
         ts_ms = minute + number * TICK_MS
         rows.append(Snapshot.build(ts_ms, "production", values.values()).row())
@@ -426,6 +436,9 @@ def test_summary_counts_an_outage_once(tmp_path: Path, query: str) -> None:
     with serving(tmp_path, lambda: NOW_MS / 1000) as site:
         summary = site.json(f"/api/summary?{query}")["production"]
     assert summary["requests"] == pytest.approx(600 + 11 * 50)
+    assert summary["req_rate"] == pytest.approx((600 + 11 * 50) / 655)
+    # A gauge says nothing of the time it was not seen.
+    assert summary["concurrent_requests"] == pytest.approx((60 * 40 + 55 * 4) / 115)
 
 
 def test_events_begin_as_a_browser_and_a_proxy_need_it(live: Site) -> None:

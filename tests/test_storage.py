@@ -59,6 +59,8 @@ NAMES = (
     *("concurrent_requests", "max_workers", "worker_utilization", "rate_limit_rps"),
     *("req_rate", "token_rate_in", "token_rate_out"),
     *("token_rate_cache_read", "token_rate_cache_write"),
+    *("rate_limit_rejection_rate", "rate_limit_adj_increase_rate", "rate_limit_adj_decrease_rate"),
+    *("upstream_error_rate", "retry_rate"),
     *("status_code_rates", "error_rate_pct"),
     *("latency_p50", "latency_p95", "latency_p99", "request_size_avg", "response_size_avg"),
     "latency_buckets",
