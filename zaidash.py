@@ -1303,6 +1303,44 @@ def quantile(q: float, buckets: Sequence[tuple[float, float]]) -> float | None:
     return lower + (upper - lower) * (rank - below) / (counts[index] - below)
 
 
+class SlidingSum:
+    """What was added within the last ``length_s``, without ever subtracting: crumbs would add up.
+
+    Two stacks: ``_old`` has for each of its entries the sum from there to the youngest of them,
+    ``_new`` what came since, with one sum. When the last old one leaves, the new become old.
+    """
+
+    def __init__(self, length_s: float) -> None:
+        self._length_s = length_s
+        self._old: list[tuple[float, dict[Slot, float]]] = []  # the oldest at the end
+        self._new: list[tuple[float, Mapping[Slot, float]]] = []
+        self._new_sum: dict[Slot, float] = {}
+
+    def add(self, at_s: float, increases: Mapping[Slot, float]) -> None:
+        self._new.append((at_s, increases))
+        _add_to(self._new_sum, increases)
+
+    def total(self, now_s: float) -> dict[Slot, float]:
+        expired_s = now_s - self._length_s
+        while self._old and self._old[-1][0] <= expired_s:
+            self._old.pop()
+        if not self._old:
+            self._turn(expired_s)
+        total = dict(self._old[-1][1]) if self._old else {}
+        _add_to(total, self._new_sum)
+        return total
+
+    def _turn(self, expired_s: float) -> None:
+        total: dict[Slot, float] = {}
+        for at_s, increases in reversed(self._new):
+            if at_s <= expired_s:
+                break
+            total = dict(total)
+            _add_to(total, increases)
+            self._old.append((at_s, total))
+        self._new, self._new_sum = [], {}
+
+
 class VariantState:
     """Merges the readings of one variant's targets into snapshots, tick by tick."""
 
@@ -1311,8 +1349,7 @@ class VariantState:
         #: Finite bucket bounds seen last, in seconds: latency_buckets leaves the empty ones out.
         self.bounds: tuple[float, ...] = ()
         # Scrapes are not spaced to the millisecond; half a tick decides what is still inside.
-        self._window_s = window_s - interval_s / 2
-        self._window: deque[tuple[float, Mapping[Slot, float]]] = deque()
+        self._window = SlidingSum(window_s - interval_s / 2)
         self._has_increases = False
         self._previous_s: float | None = None
 
@@ -1325,27 +1362,19 @@ class VariantState:
             elapsed_s = at_s - self._previous_s
         if rated:
             self._has_increases = True
-            self._window.append((at_s, _add_up(rated)))
+            for increases in rated:
+                self._window.add(at_s, increases)
         self._previous_s = at_s
-        merged = Merged(readings, elapsed_s, self._increases_of_window(at_s))
+        window = self._window.total(at_s) if self._has_increases else None
+        merged = Merged(readings, elapsed_s, window)
         slots = {slot for reading in readings for slot in reading.totals if slot[0] == "latency"}
         self.bounds = tuple(sorted(float(le) for _, le in slots if le != "+Inf"))
         return Snapshot.build(ts_ms, self.variant, (field.derive(merged) for field in FIELDS))
 
-    def _increases_of_window(self, now_s: float) -> Mapping[Slot, float] | None:
-        while self._window and self._window[0][0] <= now_s - self._window_s:
-            self._window.popleft()
-        if not self._has_increases:
-            return None
-        return _add_up(increases for _, increases in self._window)
 
-
-def _add_up(increases: Iterable[Mapping[Slot, float]]) -> dict[Slot, float]:
-    sums: dict[Slot, float] = defaultdict(float)
-    for one in increases:
-        for slot, value in one.items():
-            sums[slot] += value
-    return sums
+def _add_to(sums: dict[Slot, float], increases: Mapping[Slot, float]) -> None:
+    for slot, value in increases.items():
+        sums[slot] = sums.get(slot, 0.0) + value
 
 
 # ---- Storage -------------------------------------------------------------------------------------
@@ -4373,11 +4402,12 @@ class Demo:
         self._folder.cleanup()
 
     def fill(self, store: Store) -> None:
-        """A minute a row for a week, and a row every five seconds for the last hour of it."""
+        """A minute a row for a week, and a row every tick for the last hour of it."""
         log.getChild("storage").info("making up a week of history")
         fine_s = (time.time() - self.FINE_S) // 60 * 60
         store.fill(self._rows(fine_s - self.HISTORY_S, lambda: fine_s, 60.0), "metrics_1m")
-        store.fill(self._rows(fine_s, time.time, 5.0))  # takes a moment itself
+        # As dense as what comes live, or charts would take the ticks in between for outages.
+        store.fill(self._rows(fine_s, time.time, self.config.interval_s))  # takes a moment itself
         for proxy in self.proxies.values():
             proxy.start_s = self._at_s
 

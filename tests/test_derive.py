@@ -25,6 +25,7 @@ from zaidash import (
     FIELDS,
     ExpositionParser,
     ScrapeError,
+    SlidingSum,
     Snapshot,
     TargetState,
     VariantState,
@@ -1183,3 +1184,21 @@ def test_a_fake_proxy_and_its_snapshot_agree_through_a_restart() -> None:
     assert snapshot["latency_buckets"] == {"5": 1, "+Inf": 0}
     assert snapshot["request_size_avg"] == pytest.approx(5_000 / 3)
     assert proxy.truth.requests == {"200": 3, "500": 1}
+
+
+def test_the_window_holds_at_every_tick_what_came_within_it() -> None:
+    """Beside a plain list, over ticks that are late, missing, or further apart than the window."""
+    chance = random.Random(1)
+    window, everything, now_s = SlidingSum(57.5), [], 0.0
+    for _ in range(3_000):
+        now_s += chance.choice([0.1, 1, 5, 5, 20, 70])
+        if chance.random() < 0.9:
+            increases = {("requests", chance.choice(["200", "429", "500"])): chance.randrange(9)}
+            window.add(now_s, increases)
+            everything.append((now_s, increases))
+        expected: dict[tuple[str, str], float] = {}
+        for at_s, increases in everything[-600:]:
+            if at_s > now_s - 57.5:
+                for slot, count in increases.items():
+                    expected[slot] = expected.get(slot, 0) + count
+        assert window.total(now_s) == expected
