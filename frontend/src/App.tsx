@@ -1,0 +1,173 @@
+import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
+import { fetchConfig, fetchReasons, fetchSummary, fetchTargets } from "./api/client";
+import type { Config } from "./api/types";
+import { Banners } from "./components/Banners";
+import { ChartPanel } from "./components/ChartPanel";
+import { Header } from "./components/Header";
+import { Help } from "./components/Help";
+import { Tiles } from "./components/Tiles";
+import { keyOf, type Question, questionBefore, useHistory } from "./hooks/use-history";
+import { useClock, useStream } from "./hooks/use-live";
+import { useNavigation } from "./hooks/use-navigation";
+import { usePoints } from "./hooks/use-points";
+import { usePoll } from "./hooks/use-poll";
+import { useShortcuts } from "./hooks/use-shortcuts";
+import { useTheme } from "./hooks/use-theme";
+import { useView } from "./hooks/use-view";
+import { type Board, BoardProvider, useBoard } from "./lib/board";
+import { Live } from "./lib/live";
+import { planHistory } from "./lib/plan";
+import { coloursOf } from "./lib/theme";
+import { lengthOf, type Span } from "./lib/time";
+import { spanOf } from "./lib/view";
+import { concurrency, errors, latency, rateLimit, requests, sizes, tokens } from "./panels";
+import { HeatMapPanel } from "./panels/HeatMapPanel";
+import { HistoryPanel } from "./panels/HistoryPanel";
+import { FIELD_GROUPS } from "./panels/spec";
+import { TargetsPanel } from "./panels/TargetsPanel";
+
+/** How often to ask for what is not pushed, ms. */
+const TARGETS_EVERY_MS = 5_000;
+const READINESS_EVERY_MS = 10_000;
+
+/** The longer a window, the slower its totals change, and the more work they are. */
+function summaryEveryMs(lengthMs: number): number {
+  return Math.min(Math.max(lengthMs / 240, 10_000), 120_000);
+}
+
+/** The page: first the service's settings, without which nothing can be asked. */
+export function App() {
+  const theme = useTheme(useView().theme);
+  useEffect(() => {
+    document.documentElement.dataset.theme = theme;
+  }, [theme]);
+  const [first, setFirst] = useState<{ config: Config; aheadMs: number } | null>(null);
+  const { data, error, refresh } = usePoll("config", fetchConfig, first ? 60_000 : 2_000);
+  if (data && !first) setFirst(data);
+  if (first) {
+    const newVersion = data && data.config.version !== first.config.version;
+    return <Dashboard {...first} newVersion={newVersion ? data.config.version : null} />;
+  }
+  return (
+    <main className="grid min-h-dvh place-items-center p-4 text-center">
+      {error === null ? (
+        <p role="status">Loading …</p>
+      ) : (
+        <div role="alert">
+          <h1 className="text-lg font-semibold">zaidash does not answer</h1>
+          <p className="mb-3 text-muted">{error}. Trying again every 2 s.</p>
+          <button type="button" className="button" onClick={refresh}>
+            Try now
+          </button>
+        </div>
+      )}
+    </main>
+  );
+}
+
+interface Props {
+  readonly config: Config;
+  readonly aheadMs: number;
+  readonly newVersion: string | null;
+}
+
+function Dashboard({ config, aheadMs, newVersion }: Props) {
+  const live = useMemo(() => new Live(config, aheadMs), [config, aheadMs]);
+  const view = useView();
+  useSyncExternalStore(live.subscribe, () => live.tick);
+  useStream(live, view.pausedAt !== null);
+  useClock(live, config.scrape_interval);
+
+  const theme = useTheme(view.theme);
+  const now = live.now();
+  const span = spanOf(view, now);
+  const points = usePoints(view.panel !== null);
+  // A variant that an address names but nobody configured would leave the page empty.
+  const variant =
+    view.variant !== null && config.variants.includes(view.variant) ? view.variant : null;
+  const variants = useMemo(
+    () => (variant === null ? config.variants : [variant]),
+    [variant, config.variants],
+  );
+  const question: Question = {
+    variant,
+    variants,
+    lengthMs: lengthOf(span),
+    end: span.isLive ? null : span.end,
+  };
+  const before = view.isComparing ? questionBefore(question, now) : null;
+  const plan = (wanted: Span, isLive: boolean) =>
+    planHistory(wanted, isLive, points, config, live.now());
+  const planKey = String(points);
+  const histories = {
+    numbers: useHistory(live, FIELD_GROUPS.numbers, question, plan, planKey),
+    codes: useHistory(live, FIELD_GROUPS.codes, question, plan, planKey),
+    buckets: useHistory(live, FIELD_GROUPS.buckets, question, plan, planKey),
+  };
+  const numbersBefore = useHistory(live, FIELD_GROUPS.numbers, before, plan, planKey);
+  const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, plan, planKey);
+  const targets = usePoll("targets", fetchTargets, TARGETS_EVERY_MS);
+  const readiness = usePoll("readiness", fetchReasons, READINESS_EVERY_MS);
+  // The charts first: a summary of a week is as much work as all of them.
+  const isLoading = Object.values(histories).some((history) => history.isLoading);
+  const summary = usePoll(
+    isLoading ? null : keyOf(question),
+    (signal) => fetchSummary(question, signal),
+    span.isLive ? summaryEveryMs(question.lengthMs) : null,
+  );
+  const board: Board = {
+    live,
+    config,
+    view: { ...view, variant },
+    theme,
+    colours: coloursOf(theme),
+    now,
+    span,
+    variants,
+    points,
+    histories,
+    before: view.isComparing ? { numbers: numbersBefore, codes: codesBefore } : {},
+    summaries: summary.data,
+    targets: targets.data,
+    hasScraped: !(readiness.data ?? []).includes("no scrape yet"),
+  };
+  return (
+    <BoardProvider value={board}>
+      <Page>
+        <Banners
+          targets={targets.data}
+          reasons={readiness.data}
+          error={readiness.error}
+          newVersion={newVersion}
+        />
+        <Tiles />
+        <div className="grid grid-cols-1 gap-3 lg:grid-cols-2">
+          <ChartPanel panel={requests} />
+          <ChartPanel panel={latency} />
+          <HeatMapPanel />
+          <ChartPanel panel={tokens} />
+          <ChartPanel panel={concurrency} />
+          <ChartPanel panel={rateLimit} />
+          <ChartPanel panel={errors} />
+          <ChartPanel panel={sizes} />
+          <HistoryPanel />
+          <TargetsPanel targets={targets} />
+        </div>
+      </Page>
+    </BoardProvider>
+  );
+}
+
+function Page({ children }: { readonly children: React.ReactNode }) {
+  const board = useBoard();
+  const [isHelping, setIsHelping] = useState(false);
+  const { onPan } = useNavigation();
+  useShortcuts(board, { onPan, onHelp: () => setIsHelping(true) });
+  return (
+    <>
+      <Header onHelp={() => setIsHelping(true)} />
+      <main className="mx-auto grid max-w-[3840px] gap-3 p-3 lg:p-4">{children}</main>
+      {isHelping && <Help onClose={() => setIsHelping(false)} />}
+    </>
+  );
+}

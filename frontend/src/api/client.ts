@@ -1,0 +1,132 @@
+import type { Slice } from "../lib/plan";
+import type { Columns, Config, Field, Readiness, Snapshot, Summary, TargetReport } from "./types";
+
+/** How long an answer may take. */
+const TIMEOUT_MS = 30_000;
+
+/** A request that did not go well, in words for the user. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+}
+
+type Parameters = Readonly<Record<string, string | number>>;
+
+// All addresses are relative to the page, which may lie below any path of a reverse proxy.
+async function get(path: string, parameters: Parameters, signal?: AbortSignal): Promise<Response> {
+  const query = new URLSearchParams(Object.entries(parameters).map(([k, v]) => [k, String(v)]));
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  try {
+    return await fetch(query.size > 0 ? `${path}?${query}` : path, {
+      cache: "no-store",
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new ApiError(
+      timeout.aborted ? `no answer within ${TIMEOUT_MS / 1000} s` : "zaidash cannot be reached",
+      { cause: error },
+    );
+  }
+}
+
+async function read<T>(response: Response): Promise<T> {
+  try {
+    return (await response.json()) as T;
+  } catch (error) {
+    throw new ApiError("the answer broke off", { cause: error });
+  }
+}
+
+async function getJson<T>(
+  path: string,
+  parameters: Parameters = {},
+  signal?: AbortSignal,
+): Promise<T> {
+  const response = await get(path, parameters, signal);
+  if (!response.ok) throw new ApiError(await reasonOf(response));
+  return read<T>(response);
+}
+
+async function reasonOf(response: Response): Promise<string> {
+  const text = await response.text().catch(() => "");
+  try {
+    const { error } = JSON.parse(text) as { error?: unknown };
+    if (typeof error === "string") return error;
+  } catch {
+    // Not from zaidash: a proxy in between, perhaps.
+  }
+  return `${response.status} ${response.statusText}`.trim();
+}
+
+/** The service's settings, and how far its clock is ahead of this machine's, in ms. */
+export async function fetchConfig(
+  signal?: AbortSignal,
+): Promise<{ config: Config; aheadMs: number }> {
+  const response = await get("api/config", {}, signal);
+  if (!response.ok) throw new ApiError(await reasonOf(response));
+  const date = Date.parse(response.headers.get("Date") ?? "");
+  const config = await read<Config>(response);
+  // The header counts in whole seconds; a difference below that is none.
+  const aheadMs = date + 500 - Date.now();
+  return { config, aheadMs: Math.abs(aheadMs) > 1500 ? aheadMs : 0 };
+}
+
+export function fetchTargets(signal?: AbortSignal): Promise<TargetReport[]> {
+  return getJson("api/targets", {}, signal);
+}
+
+/** Why the service is not ready, an empty list where it is. */
+export async function fetchReasons(signal?: AbortSignal): Promise<readonly string[]> {
+  const response = await get("readyz", {}, signal);
+  if (response.status !== 200 && response.status !== 503) {
+    throw new ApiError(await reasonOf(response));
+  }
+  const { reasons } = await read<Readiness>(response);
+  return reasons ?? [];
+}
+
+/** Totals by variant: of a fixed window, or where `end` is null of the time up to now. */
+export function fetchSummary(
+  window: { variant: string | null; lengthMs: number; end: number | null },
+  signal?: AbortSignal,
+): Promise<Readonly<Record<string, Summary>>> {
+  const { variant, lengthMs, end } = window;
+  const time = end === null ? { range: `${lengthMs / 1000}s` } : { start: end - lengthMs + 1, end };
+  return getJson("api/summary", { variant: variant ?? "all", ...time }, signal);
+}
+
+/** History by variant. */
+export async function fetchColumns(
+  slice: Slice,
+  variant: string | null,
+  fields: readonly Field[],
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, Columns>> {
+  const { start, end, points } = slice;
+  const answer = await getJson<Record<string, Columns>>(
+    "api/metrics",
+    {
+      format: "columns",
+      start,
+      end,
+      variant: variant ?? "all",
+      fields: fields.join(","),
+      ...(points === null ? {} : { points }),
+    },
+    signal,
+  );
+  return new Map(Object.entries(answer));
+}
+
+/** Columns as snapshots, to be added to a timeline. */
+export function* snapshotsOf(
+  variant: string,
+  columns: Columns,
+  fields: readonly Field[],
+): Generator<Snapshot> {
+  for (let i = 0; i < columns.timestamp.length; i += 1) {
+    const snapshot: Record<string, unknown> = { timestamp: columns.timestamp[i], variant };
+    for (const field of fields) snapshot[field] = columns[field]?.[i] ?? null;
+    yield snapshot as unknown as Snapshot;
+  }
+}

@@ -1,0 +1,61 @@
+import type { TargetReport } from "../api/types";
+
+interface Props {
+  readonly targets: readonly TargetReport[] | null;
+  readonly reasons: readonly string[] | null;
+  /** Why the service could not be asked. */
+  readonly error: string | null;
+  /** The service's version where it is not the page's any more. */
+  readonly newVersion: string | null;
+}
+
+/** What is wrong, in words: targets that are down, storage that does not take anything. */
+export function Banners({ targets, reasons, error, newVersion }: Props) {
+  const down = (targets ?? []).filter(({ health }) => health === "down");
+  const storage = (reasons ?? []).filter((reason) => reason.startsWith("storage"));
+  return (
+    <div aria-live="polite" className="grid gap-2">
+      {error !== null && <Banner kind="critical">zaidash does not answer: {error}</Banner>}
+      {storage.map((reason) => (
+        <Banner key={reason} kind="critical">
+          {reason}. New data wait in memory.
+        </Banner>
+      ))}
+      {down.map(({ url, variant, last_error }) => (
+        <Banner key={`${variant} ${url}`} kind="critical">
+          {variant} target {url} is down: {last_error ?? "no reason given"}
+        </Banner>
+      ))}
+      {(targets ?? [])
+        .filter(({ warning }) => warning)
+        .map(({ url, warning }) => (
+          <Banner key={url} kind="warning">
+            {url}: {warning}
+          </Banner>
+        ))}
+      {newVersion !== null && (
+        <Banner kind="warning">
+          zaidash {newVersion} is running now.{" "}
+          <button type="button" className="underline" onClick={() => window.location.reload()}>
+            Reload the page
+          </button>
+        </Banner>
+      )}
+    </div>
+  );
+}
+
+function Banner(props: {
+  readonly kind: "warning" | "critical";
+  readonly children: React.ReactNode;
+}) {
+  const { kind, children } = props;
+  return (
+    <p
+      className={`flex gap-2 rounded-md px-3 py-1.5 ${kind === "critical" ? "bg-critical text-critical-ink" : "bg-warning text-warning-ink"}`}
+    >
+      <span aria-hidden="true">{kind === "critical" ? "‼" : "▲"}</span>
+      <span className="min-w-0 break-words">{children}</span>
+    </p>
+  );
+}

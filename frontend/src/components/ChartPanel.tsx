@@ -1,0 +1,180 @@
+import { useMemo, useRef } from "react";
+import type uPlot from "uplot";
+import { chartCsv, downloadCsv, downloadPng } from "../chart/export";
+import { lineOptions } from "../chart/options";
+import { Plot } from "../chart/Plot";
+import type { ChartSpec } from "../chart/spec";
+import type { Tip } from "../chart/tooltip";
+import { shapeOf } from "../chart/update";
+import type { History } from "../hooks/use-history";
+import { useNavigation } from "../hooks/use-navigation";
+import { changeView } from "../hooks/use-view";
+import { useBoard } from "../lib/board";
+import { chartOf, type Source } from "../lib/chart-data";
+import { describeChart } from "../lib/describe";
+import { lengthOf, type Span } from "../lib/time";
+import type { PanelSpec } from "../panels/spec";
+import { Current } from "./Current";
+import { IconButton } from "./IconButton";
+import { Legend } from "./Legend";
+import { Panel, type PanelState } from "./Panel";
+
+/** A panel with a chart of lines, made from its description. */
+export function ChartPanel({ panel }: { readonly panel: PanelSpec }) {
+  const board = useBoard();
+  const { view, theme, colours, summaries, variants, live } = board;
+  const history = board.histories[panel.group];
+  const span = useShownSpan(history);
+  const navigation = useNavigation();
+  const chart = useRef<uPlot | null>(null);
+
+  const before = board.before[panel.group];
+  const sources = useSources(history, before, span);
+  const versions = sources.map(({ timeline }) => timeline.version).join(" ");
+  const isLogarithmic = view.isLogarithmic && panel.canBeLogarithmic === true;
+  // Rows change only with a version; the window moves on between them, without new columns.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the sources
+  const spec = useMemo(
+    () => chartOf(panel, sources, span, { theme, hidden: view.hidden, isLogarithmic }),
+    [panel, history.timelines, before?.timelines, versions, theme, view.hidden, isLogarithmic],
+  );
+  const series = panel
+    .series(
+      sources.map(({ timeline }) => timeline),
+      theme,
+    )
+    .filter(({ isOnlyCompared }) => !isOnlyCompared);
+  const shape = `${theme} ${shapeOf(spec)}`;
+  const hasTotals = panel.totals !== undefined && summaries !== null;
+
+  return (
+    <Panel
+      id={panel.id}
+      title={panel.title}
+      unit={panel.unit}
+      state={usePanelState(history, spec.data[0].length > 0)}
+      current={<Current tell={panel.current} />}
+      actions={
+        <>
+          {panel.canBeLogarithmic && (
+            <IconButton
+              icon="scale"
+              title="Logarithmic axis"
+              label={`${panel.title}: logarithmic axis`}
+              isPressed={isLogarithmic}
+              onClick={() => changeView({ isLogarithmic: !view.isLogarithmic })}
+            />
+          )}
+          <IconButton
+            icon="table"
+            title="Save as CSV"
+            label={`${panel.title}: save as CSV`}
+            onClick={() => downloadCsv(panel.id, chartCsv({ ...spec, span }), live.now())}
+          />
+          <IconButton
+            icon="image"
+            title="Save as PNG"
+            label={`${panel.title}: save as PNG`}
+            onClick={() => {
+              const caption = { title: `${panel.title}, ${panel.unit}`, legend: series };
+              const charts = chart.current ? [chart.current] : [];
+              downloadPng(panel.id, charts, caption, colours, live.now());
+            }}
+          />
+        </>
+      }
+      below={<Legend panel={panel.id} series={series} />}
+    >
+      {hasTotals && (
+        <dl className="flex min-h-5 flex-wrap gap-x-4 text-xs text-muted">
+          {variants.map((variant) => {
+            const summary = summaries[variant];
+            return (
+              summary && (
+                <div key={variant} className="flex gap-1">
+                  <dt>{variants.length > 1 ? `${variant}, ` : ""}whole window:</dt>
+                  <dd>{panel.totals?.(summary)}</dd>
+                </div>
+              )
+            );
+          })}
+        </dl>
+      )}
+      <div className="relative min-h-56 flex-1">
+        <Plot
+          chart={chart}
+          shape={shape}
+          data={spec.data}
+          span={span}
+          options={(size, shown) => lineOptions(spec, shown, size, colours, navigation)}
+          tip={(u) => tipOf(u, spec)}
+          onPan={navigation.onPan}
+          description={describeChart(panel.title, spec.lines, spec.data.slice(1) as never)}
+        />
+      </div>
+    </Panel>
+  );
+}
+
+/** The time the answered question is about: while another is asked, the old picture stays. */
+export function useShownSpan(history: History): Span {
+  const { span, now } = useBoard();
+  const { question } = history;
+  if (question === null) return span;
+  const end = question.end ?? now;
+  return { start: end - question.lengthMs, end };
+}
+
+/** The timelines to draw, with those of the window before where the user compares. */
+function useSources(history: History, before: History | undefined, span: Span): Source[] {
+  const { config } = useBoard();
+  const sourcesOf = ({ timelines }: History, shift: (stepMs: number) => number): Source[] =>
+    [...timelines].map(([variant, timeline]) => ({
+      variant,
+      index: config.variants.indexOf(variant),
+      timeline,
+      shiftMs: shift(timeline.stepMs),
+    }));
+  return [
+    ...sourcesOf(history, () => 0),
+    // A whole number of steps, so that both windows' rows meet at the same times.
+    ...(before ? sourcesOf(before, (step) => Math.round(lengthOf(span) / step) * step) : []),
+  ];
+}
+
+/** Which of its states a panel is in. */
+export function usePanelState(history: History, hasRows: boolean): PanelState {
+  const { hasScraped, span } = useBoard();
+  const { error, retry, isLoading, question } = history;
+  if (error !== null) return { kind: "failed", error, retry };
+  if (question === null) return { kind: "loading" };
+  if (hasRows) return { kind: "ready" };
+  if (isLoading) return { kind: "loading" };
+  return span.isLive && !hasScraped
+    ? { kind: "empty", text: "No data yet: the first snapshot is still to come." }
+    : { kind: "empty", text: "No data in this range." };
+}
+
+/** All lines at the place of the pointer, a column per variant. */
+function tipOf(u: uPlot, { lines, data }: ChartSpec): Tip | null {
+  const index = u.cursor.idx;
+  const time = index == null ? undefined : data[0][index];
+  if (index == null || time === undefined) return null;
+  const columns = [...new Set(lines.map((line) => columnName(line)))];
+  const labels = [...new Set(lines.map(({ label }) => label))];
+  const rows = labels.map((label) => ({
+    label,
+    colour: lines.find((line) => line.label === label && !line.isBefore)?.colour ?? null,
+    values: columns.map((column) => {
+      const at = lines.findIndex((one) => one.label === label && columnName(one) === column);
+      const line = lines[at];
+      if (!line) return "";
+      return line.format((line.told.length > 0 ? line.told : data[at + 1])?.[index]);
+    }),
+  }));
+  return { time: time * 1000, columns: columns.length > 1 ? columns : [""], rows };
+}
+
+function columnName({ variant, isBefore }: ChartSpec["lines"][number]): string {
+  return isBefore ? `${variant} before` : variant;
+}

@@ -1,0 +1,99 @@
+import { type ReactNode, useEffect, useId, useRef } from "react";
+import { changeView, useView } from "../hooks/use-view";
+import { ErrorBoundary } from "./ErrorBoundary";
+import { IconButton } from "./IconButton";
+
+/** What a panel has instead of its content. */
+export type PanelState =
+  | { readonly kind: "ready" }
+  | { readonly kind: "loading" }
+  | { readonly kind: "empty"; readonly text: string }
+  | { readonly kind: "failed"; readonly error: string; readonly retry: () => void };
+
+interface Props {
+  readonly id: string;
+  readonly title: string;
+  readonly unit: string;
+  readonly state: PanelState;
+  /** The values now, beside the title. */
+  readonly current?: ReactNode;
+  readonly actions?: ReactNode;
+  readonly below?: ReactNode;
+  readonly isWide?: boolean;
+  readonly children: ReactNode;
+}
+
+/** A card with a title, its tools, its state and what it shows; it can fill the screen. */
+export function Panel(props: Props) {
+  const { id, title, unit, state, current, actions, below, isWide = false, children } = props;
+  const titleId = useId();
+  const isFull = useView().panel === id;
+  const section = useRef<HTMLElement>(null);
+
+  // Who opens a panel goes on reading there.
+  useEffect(() => {
+    if (isFull) section.current?.focus();
+  }, [isFull]);
+
+  return (
+    <section
+      ref={section}
+      aria-labelledby={titleId}
+      data-panel={id}
+      tabIndex={-1}
+      className={
+        isFull
+          ? "fixed inset-0 z-30 flex flex-col overflow-auto bg-card p-4"
+          : `flex min-w-0 flex-col rounded-lg border border-line bg-card p-3 ${isWide ? "lg:col-span-2" : ""}`
+      }
+    >
+      <header className="mb-1 flex flex-wrap items-center gap-x-2 gap-y-0.5">
+        <h2 id={titleId} className="text-[15px] font-semibold">
+          {title}
+        </h2>
+        <span className="text-xs text-muted">{unit}</span>
+        <span className="ml-auto flex items-center gap-0.5">
+          {actions}
+          <IconButton
+            icon={isFull ? "shrink" : "expand"}
+            title={isFull ? "Back to all panels (Esc)" : "Full screen"}
+            label={`${title}: ${isFull ? "back to all panels" : "full screen"}`}
+            onClick={() => changeView({ panel: isFull ? null : id })}
+          />
+        </span>
+      </header>
+      {current}
+      <div className="relative flex min-h-0 flex-1 flex-col">
+        <ErrorBoundary name={title}>{children}</ErrorBoundary>
+        <Overlay title={title} state={state} />
+      </div>
+      {below}
+    </section>
+  );
+}
+
+function Overlay({ title, state }: { title: string; state: PanelState }) {
+  if (state.kind === "ready") return null;
+  return (
+    <div className="absolute inset-0 z-10 grid place-items-center bg-card/80 p-3 text-center">
+      {state.kind === "failed" ? (
+        <div role="alert">
+          <p className="font-semibold text-critical-ink">Failed</p>
+          <p className="mb-2 text-muted">{state.error}</p>
+          <button
+            type="button"
+            className="button"
+            aria-label={`Retry ${title}`}
+            onClick={state.retry}
+          >
+            Retry
+          </button>
+        </div>
+      ) : (
+        <p className="text-muted" role="status">
+          {state.kind === "loading" ? "Loading …" : state.text}
+        </p>
+      )}
+    </div>
+  );
+}

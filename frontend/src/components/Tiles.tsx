@@ -1,0 +1,191 @@
+import { useMemo } from "react";
+import type { Summary } from "../api/types";
+import { type Board, useBoard } from "../lib/board";
+import { isFresh } from "../lib/connection";
+import type { Level } from "../lib/level";
+import { align, layOut } from "../lib/series";
+import {
+  compareTotals,
+  type Reading,
+  readingOf,
+  sparkPath,
+  TILES,
+  type TileSpec,
+} from "../lib/tiles";
+import { DashSwatch } from "./Swatch";
+
+/** The numbers that matter, each for every variant. */
+export function Tiles() {
+  const board = useBoard();
+  return (
+    <section aria-label="Key figures">
+      <div className="grid grid-cols-1 gap-3 sm:grid-cols-2 md:grid-cols-3 xl:grid-cols-4 2xl:grid-cols-7">
+        {TILES.map((tile) => (
+          <Tile key={tile.id} tile={tile} />
+        ))}
+        {board.variants.length > 1 && <Comparison />}
+      </div>
+    </section>
+  );
+}
+
+function Tile({ tile }: { readonly tile: TileSpec }) {
+  const { variants } = useBoard();
+  return (
+    <article
+      data-tile={tile.id}
+      aria-label={tile.title}
+      className="min-w-0 rounded-lg border border-line bg-card px-3 py-2"
+    >
+      <h2 className="text-xs font-medium text-muted">{tile.title}</h2>
+      {variants.map((variant) => (
+        <TileRow key={variant} tile={tile} variant={variant} />
+      ))}
+    </article>
+  );
+}
+
+/** What a variant's tiles tell of: now, or the whole of a fixed window. */
+function readingFor(board: Board, variant: string): Reading | null {
+  if (!board.span.isLive) return board.summaries?.[variant] ?? null;
+  const snapshot = board.live.latest.get(variant);
+  return snapshot && isFresh(snapshot.timestamp, board.now, board.config.scrape_interval)
+    ? readingOf(snapshot)
+    : null;
+}
+
+function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant: string }) {
+  const board = useBoard();
+  const { variants, config, summaries } = board;
+  const reading = readingFor(board, variant);
+  const index = config.variants.indexOf(variant);
+  const [first, ...others] = tile.values;
+  const level = (reading && tile.level?.(reading)) ?? "ok";
+  const tell = ({ of, format }: TileSpec["values"][number]) => format(reading && of(reading));
+  return (
+    <div className="mt-1" data-variant={variant}>
+      {variants.length > 1 && (
+        <p className="flex items-center gap-1.5 text-[11px] text-muted">
+          <DashSwatch index={index} />
+          {variant}
+        </p>
+      )}
+      <div className="flex min-h-7 items-baseline gap-x-2">
+        {first && (
+          <span className="text-xl font-semibold whitespace-nowrap">
+            {first.label && (
+              <span className="mr-1 text-[11px] font-normal text-muted">{first.label}</span>
+            )}
+            {tell(first)}
+          </span>
+        )}
+        {others.map((value) => (
+          <span key={value.label} className="text-[13px] whitespace-nowrap">
+            <span className="mr-1 text-[11px] text-muted">{value.label}</span>
+            {tell(value)}
+          </span>
+        ))}
+        <LevelBadge level={level} />
+      </div>
+      <div className="flex items-center justify-between gap-2">
+        <Change tile={tile} summary={summaries?.[variant]} />
+        <Spark tile={tile} variant={variant} />
+      </div>
+    </div>
+  );
+}
+
+function LevelBadge({ level }: { readonly level: Level }) {
+  if (level === "ok") return null;
+  return (
+    <span
+      className={`ml-auto rounded px-1.5 text-[11px] font-semibold ${level === "warning" ? "bg-warning text-warning-ink" : "bg-critical text-critical-ink"}`}
+    >
+      {level === "warning" ? "▲ high" : "‼ critical"}
+    </span>
+  );
+}
+
+function Change({
+  tile,
+  summary,
+}: {
+  readonly tile: TileSpec;
+  readonly summary: Summary | undefined;
+}) {
+  const change = summary && tile.change(summary, summary.previous);
+  return (
+    <span
+      className="text-[11px] whitespace-nowrap text-muted"
+      title="This window against the equally long one before"
+    >
+      {change ? `${change} vs before` : " "}
+    </span>
+  );
+}
+
+const [SPARK_WIDTH, SPARK_HEIGHT] = [96, 20];
+
+function Spark({ tile, variant }: { readonly tile: TileSpec; readonly variant: string }) {
+  const { histories, colours, config } = useBoard();
+  const timeline = histories.numbers.timelines.get(variant);
+  const version = timeline?.version;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: values change with the version only
+  const path = useMemo(() => {
+    if (!timeline) return "";
+    const { rows } = align([timeline], Number.NEGATIVE_INFINITY);
+    const values = layOut(tile.spark(timeline), rows[0] ?? new Int32Array());
+    return sparkPath(
+      values.map((value) => value ?? null),
+      SPARK_WIDTH,
+      SPARK_HEIGHT,
+    );
+  }, [timeline, version, tile]);
+  const isDashed = config.variants.indexOf(variant) > 0;
+  return (
+    <svg
+      aria-hidden="true"
+      className="h-5 w-24 shrink overflow-visible"
+      viewBox={`0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`}
+      preserveAspectRatio="none"
+    >
+      <path
+        d={path}
+        fill="none"
+        stroke={colours.blue}
+        strokeWidth="1.3"
+        strokeDasharray={isDashed ? "3 2" : undefined}
+        vectorEffect="non-scaling-stroke"
+      />
+    </svg>
+  );
+}
+
+/** The other variants beside the first one, over the whole window. */
+function Comparison() {
+  const { summaries, variants } = useBoard();
+  const [first, ...others] = variants;
+  const base = first === undefined ? undefined : summaries?.[first];
+  if (first === undefined || !base) return null;
+  return (
+    <aside
+      aria-label="Comparison of variants"
+      className="rounded-lg border border-line bg-card px-3 py-2 2xl:col-span-7"
+    >
+      {others.map((variant) => {
+        const summary = summaries?.[variant];
+        const parts = summary ? compareTotals(summary, base) : [];
+        return (
+          <p key={variant} className="text-xs">
+            <span className="text-muted">
+              {variant} against {first}, whole window:{" "}
+            </span>
+            <span className="font-semibold">
+              {parts.length > 0 ? parts.join(" · ") : "not known yet"}
+            </span>
+          </p>
+        );
+      })}
+    </aside>
+  );
+}

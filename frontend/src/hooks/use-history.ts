@@ -1,0 +1,164 @@
+import { useCallback, useEffect, useState } from "react";
+import { fetchColumns, snapshotsOf } from "../api/client";
+import type { Columns, Field, Snapshot } from "../api/types";
+import type { Live } from "../lib/live";
+import type { Plan } from "../lib/plan";
+import type { Span } from "../lib/time";
+import { Timeline } from "../lib/timeline";
+
+/** What history is wanted: a fixed window, or the last `lengthMs` and all that comes. */
+export interface Question {
+  readonly variant: string | null;
+  readonly variants: readonly string[];
+  readonly lengthMs: number;
+  /** End of a fixed window, ms; null for a live one. */
+  readonly end: number | null;
+}
+
+export interface History {
+  /** By variant, in the order of `variants`. Empty until the first answer. */
+  readonly timelines: ReadonlyMap<string, Timeline>;
+  /** The question the timelines answer; null until the first answer. */
+  readonly question: Question | null;
+  readonly error: string | null;
+  readonly isLoading: boolean;
+  readonly retry: () => void;
+}
+
+interface Answer {
+  readonly question: Question | null;
+  readonly timelines: ReadonlyMap<string, Timeline>;
+}
+
+const NO_ANSWER: Answer = { question: null, timelines: new Map() };
+
+/** Into so many parts a live window is cut by the times at which the one before is asked anew. */
+const BEFORE_PARTS = 60;
+
+/** The question for the equally long window before. */
+export function questionBefore(question: Question, now: number): Question {
+  const { lengthMs, end } = question;
+  const start = (end ?? now) - lengthMs;
+  if (end !== null) return { ...question, end: start };
+  const part = Math.max(1000, lengthMs / BEFORE_PARTS);
+  return { ...question, end: (Math.floor(start / part) + 1) * part };
+}
+
+/** The part of time a question is about, when asked at `now`. */
+export function spanOfQuestion({ lengthMs, end }: Question, now: number): Span {
+  return { start: (end ?? now) - lengthMs, end: end ?? now };
+}
+
+export function keyOf(question: Question): string {
+  return [question.variant, question.variants, question.lengthMs, question.end].join(" ");
+}
+
+/**
+ * The history of some fields, which goes on with live snapshots. The old picture stays until the
+ * new one is there; an answer that comes too late is thrown away. Null asks for nothing (yet).
+ */
+export function useHistory(
+  live: Live,
+  fields: readonly Field[],
+  question: Question | null,
+  plan: (span: Span, isLive: boolean) => Plan,
+  planKey: string,
+): History {
+  const [answer, setAnswer] = useState(NO_ANSWER);
+  const [failure, setFailure] = useState<{ key: string; error: string } | null>(null);
+  const [round, setRound] = useState(0);
+  const key = question && `${keyOf(question)} ${planKey} ${live.epoch} ${round}`;
+  const [answeredKey, setAnsweredKey] = useState<string | null>(null);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key stands for all of them
+  useEffect(() => {
+    if (question === null || key === null) {
+      setAnswer(NO_ANSWER);
+      return;
+    }
+    const isLive = question.end === null;
+    if (isPauseOf(answer.question, question, live.now())) {
+      setAnswer({ ...answer, question });
+      setAnsweredKey(key);
+      return;
+    }
+    const abort = new AbortController();
+    let waiting: Snapshot[] | null = [];
+    let timelines: ReadonlyMap<string, Timeline> = new Map();
+    const stop = live.onSnapshot((snapshot) => {
+      if (!isLive) return;
+      if (waiting) waiting.push(snapshot);
+      else timelines.get(snapshot.variant)?.append([snapshot]);
+    });
+    const load = async () => {
+      const span = spanOfQuestion(question, live.now());
+      timelines = await fetchTimelines(question, fields, plan(span, isLive), abort.signal);
+      for (const snapshot of waiting ?? []) timelines.get(snapshot.variant)?.append([snapshot]);
+      waiting = null;
+      setAnswer({ question, timelines });
+      setAnsweredKey(key);
+      setFailure(null);
+    };
+    load().catch((error: Error) => {
+      if (!abort.signal.aborted) setFailure({ key, error: error.message });
+    });
+    return () => {
+      abort.abort();
+      stop();
+    };
+  }, [key]);
+
+  // A service that is back answers what it could not before.
+  const { openings } = live;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: only a new connection is a reason
+  useEffect(() => {
+    if (failure !== null) setRound((count) => count + 1);
+  }, [openings]);
+
+  // Rows that have left the window go, so a page left open holds no more than one just opened.
+  if (answer.question && answer.question.end === null) {
+    const { start } = spanOfQuestion(answer.question, live.now());
+    for (const timeline of answer.timelines.values()) timeline.trim(start);
+  }
+  const hasFailed = failure !== null && failure.key === key;
+  return {
+    ...answer,
+    error: hasFailed ? failure.error : null,
+    isLoading: key !== null && answeredKey !== key && !hasFailed,
+    retry: useCallback(() => setRound((count) => count + 1), []),
+  };
+}
+
+/** Whether a question is about what is on the screen at this moment, only standing still. */
+function isPauseOf(shown: Question | null, asked: Question, now: number): boolean {
+  return (
+    shown !== null &&
+    shown.end === null &&
+    asked.end !== null &&
+    Math.abs(now - asked.end) < 1000 &&
+    keyOf({ ...shown, end: asked.end }) === keyOf(asked)
+  );
+}
+
+async function fetchTimelines(
+  { variant, variants }: Question,
+  fields: readonly Field[],
+  { rows, tail, stepMs, baseMs }: Plan,
+  signal: AbortSignal,
+): Promise<Map<string, Timeline>> {
+  const none: ReadonlyMap<string, Columns> = new Map();
+  const [complete, growing] = await Promise.all([
+    rows && rows.end >= rows.start ? fetchColumns(rows, variant, fields, signal) : none,
+    tail ? fetchColumns(tail, variant, fields, signal) : none,
+  ]);
+  signal.throwIfAborted();
+  return new Map(
+    variants.map((name) => {
+      const timeline = new Timeline(fields, stepMs, baseMs);
+      timeline.load(complete.get(name) ?? { timestamp: [] });
+      const snapshots = growing.get(name);
+      if (snapshots) timeline.append(snapshotsOf(name, snapshots, fields));
+      return [name, timeline];
+    }),
+  );
+}

@@ -1,0 +1,35 @@
+import { useMemo, useRef } from "react";
+import { useBoard } from "../lib/board";
+import { pan, type Span } from "../lib/time";
+import { zoomTo } from "../lib/view";
+import { changeView } from "./use-view";
+
+interface Navigation {
+  readonly onZoom: (span: Span) => void;
+  readonly onReset: () => void;
+  /** Move the window by a share of its length: to the past where it is negative. */
+  readonly onPan: (share: number) => void;
+}
+
+/** Ways to another window. */
+export function useNavigation(): Navigation {
+  const board = useBoard();
+  const latest = useRef(board);
+  latest.current = board;
+  return useMemo(
+    () => ({
+      onZoom: ({ start, end }) => changeView({ window: zoomTo(start, end) }),
+      onReset: () => {
+        if (latest.current.view.window) changeView({ window: null });
+      },
+      onPan: (share) => {
+        const { view, span, config, live } = latest.current;
+        const now = live.now();
+        const oldest = now - Math.max(config.retention_1m, config.retention_5s) * 1000;
+        const moved = pan(span, share, oldest, now);
+        if (moved.start !== span.start) changeView({ window: moved }, view.window !== null);
+      },
+    }),
+    [],
+  );
+}

@@ -1,0 +1,120 @@
+import { EventStream, type StreamState } from "../api/stream";
+import type { Config, Snapshot } from "../api/types";
+import { MINUTE_MS } from "./time";
+
+/** How far back the first connection asks; history overlaps with it by as much. */
+const OVERLAP_MS = MINUTE_MS;
+/** The service keeps events for an hour; after a longer absence history is fetched anew. */
+const LONGEST_ABSENCE_MS = 50 * MINUTE_MS;
+
+export interface Health {
+  readonly isHealthy: boolean;
+  readonly error: string | null;
+}
+
+type SnapshotListener = (snapshot: Snapshot) => void;
+
+/**
+ * What the service pushes, outside of React: components see it change at most once per frame, and
+ * in a hidden tab not at all until it is shown again.
+ */
+export class Live {
+  /** The newest snapshot of every variant. */
+  readonly latest = new Map<string, Snapshot>();
+  readonly health = new Map<string, Health>();
+  /** Goes up when there is something new to draw. */
+  tick = 0;
+  /** Goes up when history has to be fetched again, since too much was missed. */
+  epoch = 0;
+  /** How often a connection was made. */
+  openings = 0;
+
+  private readonly stream: EventStream;
+  private readonly changeListeners = new Set<() => void>();
+  private readonly snapshotListeners = new Set<SnapshotListener>();
+  private frame = 0;
+
+  constructor(
+    private readonly config: Config,
+    private readonly aheadMs: number,
+  ) {
+    this.stream = new EventStream(
+      this.position(),
+      (event) => {
+        if (event.type === "metrics") this.take(event.data);
+        if (event.type === "connected") this.openings += 1;
+        if (event.type === "status") {
+          const { variant, healthy, error } = event.data;
+          this.health.set(variant, { isHealthy: healthy, error });
+        }
+        this.changed();
+      },
+      () => this.changed(),
+    );
+  }
+
+  /** The service's time, ms since the epoch. */
+  now(): number {
+    return Date.now() + this.aheadMs;
+  }
+
+  get streamState(): StreamState {
+    return this.stream.state;
+  }
+
+  /** How long ago the newest snapshot of any variant was taken, in ms. */
+  ageMs(): number | null {
+    const times = [...this.latest.values()].map((snapshot) => snapshot.timestamp);
+    return times.length > 0 ? Math.max(0, this.now() - Math.max(...times)) : null;
+  }
+
+  open(): void {
+    const age = this.ageMs();
+    if (age !== null && age > LONGEST_ABSENCE_MS) {
+      this.epoch += 1;
+      this.stream.restart(this.position());
+    } else {
+      this.stream.open();
+    }
+  }
+
+  close(): void {
+    this.stream.close();
+  }
+
+  /** Be told once per frame that something changed. */
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.changeListeners.add(listener);
+    return () => this.changeListeners.delete(listener);
+  };
+
+  /** Be handed every snapshot as it comes. */
+  onSnapshot(listener: SnapshotListener): () => void {
+    this.snapshotListeners.add(listener);
+    return () => this.snapshotListeners.delete(listener);
+  }
+
+  /** Draw again although nothing came: time has passed. */
+  readonly changed = (): void => {
+    // A hidden tab gets no frames: all that happens meanwhile is one frame when it is shown.
+    if (this.frame !== 0) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.tick += 1;
+      for (const listener of this.changeListeners) listener();
+    });
+  };
+
+  private take(snapshot: Snapshot): void {
+    const known = this.latest.get(snapshot.variant);
+    if (!known || known.timestamp < snapshot.timestamp) {
+      this.latest.set(snapshot.variant, snapshot);
+    }
+    for (const listener of this.snapshotListeners) listener(snapshot);
+  }
+
+  private position(): string {
+    const since = Math.floor(this.now() - OVERLAP_MS);
+    return this.config.variants.map((variant) => `${variant}=${since}`).join(",");
+  }
+}

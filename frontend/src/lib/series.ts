@@ -1,0 +1,187 @@
+import type { ByKey, NumberField } from "../api/types";
+import { MINUTE_MS } from "./time";
+import type { Timeline, Value } from "./timeline";
+
+/** Rows further apart than this many steps have an outage between them. */
+export const GAP_STEPS = 2.5;
+
+/** A column for uPlot: null breaks the line, undefined does not. */
+export type Column = (number | null | undefined)[];
+
+/** Where the rows of several timelines lie on one time axis. */
+export interface Alignment {
+  /** The axis, in seconds as uPlot wants it. */
+  readonly x: number[];
+  /** For each timeline, the row at each place: its index, GAP, or NO_ROW where the line goes on. */
+  readonly rows: readonly Int32Array[];
+}
+
+const GAP = -1;
+const NO_ROW = -2;
+
+/** One time axis for all timelines from `start` on, each moved by `shiftMs` of its own. */
+export function align(
+  timelines: readonly Timeline[],
+  start: number,
+  shiftsMs: readonly number[] = [],
+): Alignment {
+  const marked = timelines.map((timeline, i) => markGaps(timeline, start, shiftsMs[i] ?? 0));
+  const times = unite(marked.map((one) => one.times));
+  const rows = marked.map((one) => (one.times === times ? one.rows : spread(one, times)));
+  return { x: times.map((ms) => ms / 1000), rows };
+}
+
+interface Marked {
+  readonly times: number[];
+  readonly rows: Int32Array;
+}
+
+/** A timeline's own times, with a GAP after each row that an outage follows. */
+function markGaps(timeline: Timeline, start: number, shiftMs: number): Marked {
+  const { times, stepMs } = timeline;
+  const [at, rows]: [number[], number[]] = [[], []];
+  for (let i = 0; i < times.length; i += 1) {
+    const time = (times[i] ?? 0) + shiftMs;
+    if (time < start) continue;
+    const before = at.at(-1);
+    if (before !== undefined && time - before > GAP_STEPS * stepMs) {
+      at.push(before + stepMs);
+      rows.push(GAP);
+    }
+    at.push(time);
+    rows.push(i);
+  }
+  return { times: at, rows: Int32Array.from(rows) };
+}
+
+/** All times, ascending, each once; the first list itself where all are the same. */
+function unite(lists: readonly number[][]): number[] {
+  const first = lists[0] ?? [];
+  const isSame = lists.every(
+    (list) => list.length === first.length && list.every((time, i) => time === first[i]),
+  );
+  return isSame ? first : [...new Set(lists.flat())].sort((a, b) => a - b);
+}
+
+function spread({ times, rows }: Marked, onto: readonly number[]): Int32Array {
+  const places = new Int32Array(onto.length).fill(GAP);
+  let next = 0;
+  for (let i = 0; i < onto.length; i += 1) {
+    if (next < times.length && onto[i] === times[next]) {
+      places[i] = rows[next] ?? GAP;
+      next += 1;
+    } else if (next > 0 && next < times.length && (rows[next - 1] ?? GAP) !== GAP) {
+      places[i] = rows[next] === GAP ? GAP : NO_ROW;
+    }
+  }
+  return places;
+}
+
+/** A timeline's values, laid out on the axis. */
+export function layOut(values: readonly Value[], rows: Int32Array): Column {
+  const column: Column = new Array(rows.length);
+  for (let i = 0; i < rows.length; i += 1) {
+    const row = rows[i] ?? GAP;
+    column[i] = row >= 0 ? values[row] : row === GAP ? null : undefined;
+  }
+  return column;
+}
+
+/** Each column on top of those before it; a null stays a gap and adds nothing to what is above. */
+export function stack(columns: readonly Column[]): Column[] {
+  const sums: number[] = [];
+  return columns.map((column) =>
+    column.map((value, i) => {
+      if (value == null) return value;
+      sums[i] = (sums[i] ?? 0) + value;
+      return sums[i];
+    }),
+  );
+}
+
+/** The keys of all objects, in the order of `compare`. */
+export function keysOf(
+  columns: Iterable<readonly (ByKey | null)[]>,
+  compare?: (a: string, b: string) => number,
+): string[] {
+  const keys = new Set<string>();
+  for (const column of columns)
+    for (const object of column) for (const key in object) keys.add(key);
+  return [...keys].sort(compare);
+}
+
+/** One key of every object; 0 where the object does not have it, null where there is no object. */
+export function pick(objects: readonly (ByKey | null)[], key: string): Value[] {
+  return objects.map((object) => (object ? (object[key] ?? 0) : null));
+}
+
+/**
+ * Events per minute, from their rates per second: at every row those of the minute up to it, so
+ * that a single event is not drawn as twelve per minute for five seconds.
+ */
+export function perMinute(timeline: Timeline, field: NumberField): Value[] {
+  const { times } = timeline;
+  const rates = timeline.numbers(field);
+  let [first, sum, count] = [0, 0, 0];
+  return rates.map((rate, i) => {
+    if (rate !== null) {
+      sum += rate;
+      count += 1;
+    }
+    while ((times[first] ?? 0) <= (times[i] ?? 0) - MINUTE_MS) {
+      const gone = rates[first] ?? null;
+      if (gone !== null) {
+        sum -= gone;
+        count -= 1;
+      }
+      first += 1;
+    }
+    if (rate === null) return null;
+    // What is left of an addition and its opposite may be a crumb below zero.
+    return Math.max(0, (sum / count) * 60);
+  });
+}
+
+/** Places that are values with no value on either side: a line would not show them. */
+export function isolated(column: ArrayLike<number | null | undefined>): number[] {
+  const found: number[] = [];
+  let before: number | null = null; // the place of the value before, unless a gap came after it
+  let isAlone = false;
+  for (let i = 0; i < column.length; i += 1) {
+    const value = column[i];
+    if (value === undefined) continue;
+    if (value === null) {
+      if (before !== null && isAlone) found.push(before);
+      before = null;
+      continue;
+    }
+    isAlone = before === null;
+    before = i;
+  }
+  if (before !== null && isAlone) found.push(before);
+  return found;
+}
+
+/** Least, greatest and last value; null where there is none. */
+export function extent(
+  column: ArrayLike<number | null | undefined>,
+): { min: number; max: number; last: number } | null {
+  let [min, max, last] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN];
+  for (let i = 0; i < column.length; i += 1) {
+    const value = column[i];
+    if (value == null) continue;
+    if (value < min) min = value;
+    if (value > max) max = value;
+    last = value;
+  }
+  return Number.isNaN(last) ? null : { min, max, last };
+}
+
+/** The last value that is one. */
+export function lastOf(values: readonly Value[]): Value {
+  for (let i = values.length - 1; i >= 0; i -= 1) {
+    const value = values[i];
+    if (value != null) return value;
+  }
+  return null;
+}

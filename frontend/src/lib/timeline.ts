@@ -1,0 +1,165 @@
+import type { ByKey, Columns, Field, NumberField, ObjectField, Snapshot } from "../api/types";
+
+export type Value = number | null;
+export type Row = Omit<Snapshot, "timestamp" | "variant">;
+
+const OBJECT_FIELDS: ReadonlySet<Field> = new Set(["status_code_rates", "latency_buckets"]);
+/** Fields of which a longer row has the sum; of all others it has the average. */
+const SUMMED: ReadonlySet<Field> = new Set(["elapsed_s", "latency_buckets"]);
+
+/** A row wider than this is redrawn at most every so often while it grows. */
+const GROWTH_SHOWN_MS = 10_000;
+
+/** Rows as one, by the service's own rules: nulls are left out, an absent key counts as 0. */
+export function averageRows(fields: readonly Field[], rows: readonly Row[]): Row {
+  const average: Record<string, number | null | ByKey> = {};
+  for (const field of fields) {
+    average[field] = OBJECT_FIELDS.has(field)
+      ? mergeObjects(rows, field as ObjectField)
+      : mergeNumbers(rows, field as NumberField);
+  }
+  return average as Row;
+}
+
+function mergeNumbers(rows: readonly Row[], field: NumberField): number | null {
+  let [sum, count] = [0, 0];
+  for (const row of rows) {
+    const value = row[field];
+    if (value != null) {
+      sum += value;
+      count += 1;
+    }
+  }
+  if (count === 0) return null;
+  return SUMMED.has(field) ? sum : sum / count;
+}
+
+function mergeObjects(rows: readonly Row[], field: ObjectField): ByKey | null {
+  const sums: Record<string, number> = {};
+  let count = 0;
+  for (const row of rows) {
+    const object = row[field];
+    if (object == null) continue;
+    count += 1;
+    for (const key in object) sums[key] = (sums[key] ?? 0) + (object[key] ?? 0);
+  }
+  if (count === 0) return null;
+  if (!SUMMED.has(field)) for (const key in sums) sums[key] = (sums[key] ?? 0) / count;
+  return sums;
+}
+
+/**
+ * The history of one variant as columns: loaded once, then grown snapshot by snapshot.
+ *
+ * A row is `stepMs` wide. Where that is more than one tick, snapshots are averaged as the service
+ * does it: first to rows of `baseMs` (a minute, in long views), then those to one of `stepMs`. So a
+ * page that was open all along and one just loaded show the same.
+ */
+export class Timeline {
+  /** Begin of each row, ms. */
+  readonly times: number[] = [];
+  /** Goes up with every change worth drawing. */
+  version = 0;
+  /** The newest snapshot in here, ms. */
+  newest = Number.NEGATIVE_INFINITY;
+
+  private readonly columns = new Map<Field, unknown[]>();
+  private binRows: Row[] = []; // of the row that grows: what is complete of it
+  private baseRows: Row[] = []; // and what is not
+  private shown = 0; // the newest snapshot when `version` last went up
+
+  constructor(
+    readonly fields: readonly Field[],
+    readonly stepMs: number,
+    readonly baseMs: number,
+  ) {
+    for (const field of fields) this.columns.set(field, []);
+  }
+
+  numbers(field: NumberField): readonly Value[] {
+    return (this.columns.get(field) ?? []) as Value[];
+  }
+
+  objects(field: ObjectField): readonly (ByKey | null)[] {
+    return (this.columns.get(field) ?? []) as (ByKey | null)[];
+  }
+
+  /** Take over complete rows, oldest first; the timeline has to be empty. */
+  load(columns: Columns): void {
+    const count = columns.timestamp.length;
+    push(this.times, columns.timestamp);
+    for (const [field, column] of this.columns) {
+      push(column, columns[field] ?? new Array(count).fill(null));
+    }
+    const last = this.times.at(-1);
+    // A row of averages stands for all of its time; what lies in it is in it already.
+    if (last !== undefined) this.newest = this.isAveraged ? last + this.stepMs - 1 : last;
+    this.version += 1;
+  }
+
+  /** Add snapshots, in the order of time; those that are in here already are passed over. */
+  append(snapshots: Iterable<Snapshot>): void {
+    for (const snapshot of snapshots) this.add(snapshot);
+    const last = this.times.length - 1;
+    if (this.baseRows.length === 0) return;
+    const row = averageRows(this.fields, [
+      ...this.binRows,
+      averageRows(this.fields, this.baseRows),
+    ]);
+    for (const [field, column] of this.columns) column[last] = row[field] ?? null;
+    const isWorthIt = this.stepMs < GROWTH_SHOWN_MS || this.newest - this.shown >= GROWTH_SHOWN_MS;
+    if (isWorthIt && this.newest > this.shown) {
+      this.version += 1;
+      this.shown = this.newest;
+    }
+  }
+
+  /** Forget rows that end before a time. */
+  trim(before: number): void {
+    let count = 0;
+    while (count < this.times.length && (this.times[count] ?? 0) + this.stepMs < before) count += 1;
+    // One by one would move every column at every tick.
+    if (count < 16 && count < this.times.length) return;
+    this.times.splice(0, count);
+    for (const column of this.columns.values()) column.splice(0, count);
+  }
+
+  private get isAveraged(): boolean {
+    return this.stepMs !== this.baseMs || this.baseMs >= 60_000;
+  }
+
+  private add(snapshot: Snapshot): void {
+    const ts = snapshot.timestamp;
+    if (ts <= this.newest) return;
+    const time = this.isAveraged ? Math.floor(ts / this.stepMs) * this.stepMs : ts;
+    const base = Math.floor(ts / this.baseMs);
+    if (time !== this.times.at(-1)) {
+      this.settle();
+      this.times.push(time);
+      for (const column of this.columns.values()) column.push(null);
+    } else if (base !== Math.floor(this.newest / this.baseMs) && this.baseRows.length > 0) {
+      this.binRows.push(averageRows(this.fields, this.baseRows));
+      this.baseRows = [];
+    }
+    this.baseRows.push(snapshot);
+    this.newest = ts;
+  }
+
+  /** Write the row that has been growing for the last time. */
+  private settle(): void {
+    if (this.baseRows.length > 0) {
+      const row = averageRows(this.fields, [
+        ...this.binRows,
+        averageRows(this.fields, this.baseRows),
+      ]);
+      const last = this.times.length - 1;
+      for (const [field, column] of this.columns) column[last] = row[field] ?? null;
+    }
+    this.binRows = [];
+    this.baseRows = [];
+  }
+}
+
+function push(to: unknown[], from: readonly unknown[]): void {
+  for (const value of from) to.push(value);
+}

@@ -1,0 +1,175 @@
+import { useMemo, useRef } from "react";
+import type uPlot from "uplot";
+import { downloadCsv, downloadPng } from "../chart/export";
+import { bucketAxis, cellAt, heatPlugin } from "../chart/heat-plugin";
+import { AXIS_PX, baseOptions } from "../chart/options";
+import { Plot } from "../chart/Plot";
+import { usePanelState, useShownSpan } from "../components/ChartPanel";
+import { Current } from "../components/Current";
+import { IconButton } from "../components/IconButton";
+import { Panel } from "../components/Panel";
+import { DashSwatch } from "../components/Swatch";
+import { useNavigation } from "../hooks/use-navigation";
+import { useBoard } from "../lib/board";
+import { isoTime, toCsv } from "../lib/csv";
+import { formatCount, formatMs } from "../lib/format";
+import { boundsOf, bucketLabel, type Heat, heatOf } from "../lib/heat";
+import { lengthOf, type Span } from "../lib/time";
+import type { Timeline } from "../lib/timeline";
+import { HEAT_MAP } from ".";
+
+const TITLE = "Latency distribution";
+
+/** How many requests took how long: a map of time and bucket for each variant. */
+export function HeatMapPanel() {
+  const { histories, variants, colours, live, config } = useBoard();
+  const history = histories.buckets;
+  const span = useShownSpan(history);
+  const timelines = [...history.timelines];
+  const versions = timelines.map(([, timeline]) => timeline.version).join(" ");
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
+  const bounds = useMemo(() => boundsOf(timelines.map(([, timeline]) => timeline)), [versions]);
+  const charts = useRef(new Map<string, React.RefObject<uPlot | null>>());
+
+  const saveCsv = () => {
+    const rows = timelines.flatMap(([variant, timeline]) =>
+      timeline.objects("latency_buckets").flatMap((counts, i) => {
+        const time = timeline.times[i] ?? 0;
+        const isShown = counts && time >= span.start && time <= span.end;
+        return isShown ? [[isoTime(time), variant, ...bounds.map((b) => counts[b] ?? 0)]] : [];
+      }),
+    );
+    downloadCsv(
+      HEAT_MAP,
+      toCsv(["time", "variant", ...bounds.map((b) => `le ${b}`)], rows),
+      live.now(),
+    );
+  };
+  const savePng = () => {
+    const made = variants.flatMap((variant) => charts.current.get(variant)?.current ?? []);
+    const legend = variants.map((label) => ({ label, colour: colours.blue }));
+    downloadPng(HEAT_MAP, made, { title: TITLE, legend }, colours, live.now());
+  };
+
+  return (
+    <Panel
+      id={HEAT_MAP}
+      title={TITLE}
+      unit="requests by duration"
+      state={usePanelState(history, bounds.length > 0)}
+      current={<Current tell={({ latency_p50 }) => `p50 ${formatMs(latency_p50)}`} />}
+      actions={
+        <>
+          <IconButton
+            icon="table"
+            title="Save as CSV"
+            label={`${TITLE}: save as CSV`}
+            onClick={saveCsv}
+          />
+          <IconButton
+            icon="image"
+            title="Save as PNG"
+            label={`${TITLE}: save as PNG`}
+            onClick={savePng}
+          />
+        </>
+      }
+    >
+      <div className="flex min-h-64 flex-1 flex-col gap-1">
+        {timelines.map(([variant, timeline]) => {
+          const chart = charts.current.get(variant) ?? { current: null };
+          charts.current.set(variant, chart);
+          return (
+            <div key={variant} className="flex min-h-0 flex-1 flex-col">
+              {timelines.length > 1 && (
+                <p className="flex items-center gap-1.5 text-xs text-muted">
+                  <DashSwatch index={config.variants.indexOf(variant)} />
+                  {variant}
+                </p>
+              )}
+              <div className="relative min-h-0 flex-1">
+                <HeatMap
+                  chart={chart}
+                  variant={variant}
+                  timeline={timeline}
+                  span={span}
+                  bounds={bounds}
+                />
+              </div>
+            </div>
+          );
+        })}
+      </div>
+    </Panel>
+  );
+}
+
+interface Props {
+  readonly chart: React.RefObject<uPlot | null>;
+  readonly variant: string;
+  readonly timeline: Timeline;
+  readonly span: Span;
+  readonly bounds: readonly string[];
+}
+
+function HeatMap({ chart, variant, timeline, span, bounds }: Props) {
+  const { theme, colours } = useBoard();
+  const navigation = useNavigation();
+  const { version } = timeline;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: rows change with the version only
+  const heat = useMemo(
+    () => heatOf(timeline, span, bounds),
+    [timeline, version, span.start, span.end, bounds],
+  );
+  const latest = useRef<Heat>(heat);
+  latest.current = heat;
+  // uPlot draws axes and crosshair; of the data it has to know the times.
+  const data = useMemo<uPlot.AlignedData>(() => {
+    const times = Array.from(
+      { length: heat.columns },
+      (_, column) => (heat.start + column * heat.stepMs) / 1000,
+    );
+    return [times, new Array(heat.columns).fill(null)];
+  }, [heat]);
+
+  return (
+    <Plot
+      chart={chart}
+      shape={JSON.stringify([theme, bounds, lengthOf(span)])}
+      data={data}
+      span={span}
+      options={(size, shown) => {
+        const base = baseOptions(size, shown, colours, navigation);
+        return {
+          ...base,
+          scales: { ...base.scales, left: { range: [0, bounds.length] } },
+          axes: [...(base.axes ?? []), bucketAxis(bounds, colours.muted, AXIS_PX)],
+          series: [{}, { scale: "left", points: { show: false } }],
+          plugins: [heatPlugin(() => latest.current, theme)],
+        };
+      }}
+      tip={(u) => {
+        const cell = cellAt(u, latest.current);
+        if (!cell) return null;
+        const row = { label: cell.label, colour: null, values: [formatCount(cell.count)] };
+        return { time: cell.time, columns: [`${variant}, requests`], rows: [row] };
+      }}
+      onPan={navigation.onPan}
+      description={describe(variant, timeline, bounds)}
+    />
+  );
+}
+
+/** The map in words: which bucket has the most requests. */
+function describe(variant: string, timeline: Timeline, bounds: readonly string[]): string {
+  const sums = new Map<string, number>();
+  for (const counts of timeline.objects("latency_buckets")) {
+    for (const key in counts) sums.set(key, (sums.get(key) ?? 0) + (counts[key] ?? 0));
+  }
+  const total = [...sums.values()].reduce((sum, count) => sum + count, 0);
+  if (total === 0) return `${TITLE}, ${variant}. No data.`;
+  const [most] = [...sums].sort(([, a], [, b]) => b - a)[0] ?? [""];
+  const share = Math.round((100 * (sums.get(most) ?? 0)) / total);
+  const label = bucketLabel(bounds, bounds.indexOf(most));
+  return `${TITLE}, ${variant}: ${formatCount(total)} requests, ${share} % of them took ${label}.`;
+}

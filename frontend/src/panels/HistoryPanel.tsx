@@ -1,0 +1,243 @@
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { downloadCsv } from "../chart/export";
+import { usePanelState } from "../components/ChartPanel";
+import { IconButton } from "../components/IconButton";
+import { Panel } from "../components/Panel";
+import { type Question, useHistory } from "../hooks/use-history";
+import { useBoard } from "../lib/board";
+import { isoTime, toCsv } from "../lib/csv";
+import { type Format, formatCount, formatMs, formatPercent } from "../lib/format";
+import { type MinuteKey, type MinuteRow, minuteRows, NEWEST_FIRST, sortRows } from "../lib/minutes";
+import { planMinutes } from "../lib/plan";
+import { formatClock, formatDate } from "../lib/time";
+import { HISTORY } from ".";
+
+const TITLE = "Request history";
+const FIELDS = [
+  "elapsed_s",
+  "req_rate",
+  "status_code_rates",
+  "error_rate_pct",
+  "latency_p95",
+  "token_rate_in",
+  "token_rate_out",
+] as const;
+
+interface Column {
+  readonly key: Exclude<MinuteKey, "time" | "variant">;
+  readonly title: string;
+  readonly format: Format;
+  /** Name in the CSV file, with the unit. */
+  readonly name: string;
+}
+
+const COLUMNS: readonly Column[] = [
+  { key: "requests", title: "requests", format: formatCount, name: "requests" },
+  { key: "ok", title: "2xx", format: formatCount, name: "2xx" },
+  { key: "redirects", title: "3xx", format: formatCount, name: "3xx" },
+  { key: "clientErrors", title: "4xx", format: formatCount, name: "4xx" },
+  { key: "serverErrors", title: "5xx", format: formatCount, name: "5xx" },
+  { key: "errorRate", title: "error rate", format: formatPercent, name: "error_rate_pct" },
+  { key: "p95", title: "p95", format: formatMs, name: "latency_p95_ms" },
+  { key: "tokensIn", title: "tokens in", format: formatCount, name: "tokens_input" },
+  { key: "tokensOut", title: "tokens out", format: formatCount, name: "tokens_output" },
+];
+
+/** Height of a row in px: with it the rows out of sight need not be there. */
+const ROW_PX = 28;
+/** Rows drawn beyond the visible ones, so that scrolling shows no holes. */
+const MARGIN_ROWS = 8;
+
+/** A line per minute and variant. Only the rows in sight are in the page. */
+export function HistoryPanel() {
+  const board = useBoard();
+  const { live, config, span, variants, view } = board;
+  const [seenRef, isSeen] = useSeen();
+  const lengthMs = span.end - span.start;
+  const question: Question = {
+    variant: view.variant,
+    variants,
+    lengthMs,
+    end: span.isLive ? null : span.end,
+  };
+  const history = useHistory(
+    live,
+    FIELDS,
+    isSeen ? question : null,
+    (wanted, isLive) => planMinutes(wanted, isLive, config, live.now()),
+    "minutes",
+  );
+  const [sorting, setSorting] = useState(NEWEST_FIRST);
+  const versions = [...history.timelines.values()].map(({ version }) => version).join(" ");
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
+  const rows = useMemo(
+    () =>
+      sortRows(
+        [...history.timelines].flatMap(([variant, timeline]) => minuteRows(variant, timeline)),
+        sorting,
+      ),
+    [history.timelines, versions, sorting],
+  );
+  const saveCsv = () => {
+    const lines = rows.map((row) => [
+      isoTime(row.time),
+      row.variant,
+      ...COLUMNS.map(({ key }) => row[key]),
+    ]);
+    const header = ["minute", "variant", ...COLUMNS.map(({ name }) => name)];
+    downloadCsv(HISTORY, toCsv(header, lines), live.now());
+  };
+  const sortBy = (key: MinuteKey) =>
+    setSorting({ key, isDescending: sorting.key === key ? !sorting.isDescending : true });
+
+  return (
+    <Panel
+      id={HISTORY}
+      title={TITLE}
+      unit={`per minute, ${rows.length} rows`}
+      isWide
+      state={usePanelState(history, rows.length > 0)}
+      actions={
+        <IconButton
+          icon="table"
+          title="Save as CSV"
+          label={`${TITLE}: save as CSV`}
+          onClick={saveCsv}
+        />
+      }
+    >
+      <div ref={seenRef} className={view.panel === HISTORY ? "min-h-0 flex-1" : "h-96"}>
+        <VirtualTable rows={rows} sorting={sorting} onSort={sortBy} />
+      </div>
+    </Panel>
+  );
+}
+
+interface TableProps {
+  readonly rows: readonly MinuteRow[];
+  readonly sorting: typeof NEWEST_FIRST;
+  readonly onSort: (key: MinuteKey) => void;
+}
+
+function VirtualTable({ rows, sorting, onSort }: TableProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const [{ top, height }, setSight] = useState({ top: 0, height: 400 });
+  const look = useCallback(() => {
+    const element = box.current;
+    if (element) setSight({ top: element.scrollTop, height: element.clientHeight });
+  }, []);
+  useEffect(() => {
+    look();
+    const observer = new ResizeObserver(look);
+    if (box.current) observer.observe(box.current);
+    return () => observer.disconnect();
+  }, [look]);
+
+  const first = Math.max(0, Math.floor(top / ROW_PX) - MARGIN_ROWS);
+  const last = Math.min(rows.length, Math.ceil((top + height) / ROW_PX) + MARGIN_ROWS);
+  return (
+    <section
+      ref={box}
+      aria-label={`${TITLE}, scrollable`}
+      tabIndex={0}
+      data-scrolls
+      className="h-full overflow-auto rounded border border-line -outline-offset-2"
+      onScroll={look}
+    >
+      <table
+        className="w-full min-w-[52rem] border-collapse text-right"
+        aria-rowcount={rows.length + 1}
+      >
+        <thead className="sticky top-0 z-10 bg-raised">
+          <tr aria-rowindex={1}>
+            <SortHeader name="time" title="minute" {...{ sorting, onSort }} />
+            <SortHeader name="variant" title="variant" {...{ sorting, onSort }} />
+            {COLUMNS.map(({ key, title }) => (
+              <SortHeader key={key} name={key} title={title} {...{ sorting, onSort }} />
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {first > 0 && (
+            <tr>
+              <td style={{ height: first * ROW_PX }} />
+            </tr>
+          )}
+          {rows.slice(first, last).map((row, i) => (
+            <tr
+              key={`${row.variant} ${row.time}`}
+              aria-rowindex={first + i + 2}
+              className="border-t border-line"
+              style={{ height: ROW_PX }}
+            >
+              <td className="px-2 text-left whitespace-nowrap">
+                {formatDate(row.time)} {formatClock(row.time)}
+              </td>
+              <td className="px-2 text-left">{row.variant}</td>
+              {COLUMNS.map(({ key, format }) => (
+                <td key={key} className="px-2 whitespace-nowrap">
+                  {format(row[key])}
+                </td>
+              ))}
+            </tr>
+          ))}
+          {last < rows.length && (
+            <tr>
+              <td style={{ height: (rows.length - last) * ROW_PX }} />
+            </tr>
+          )}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function SortHeader(props: {
+  readonly name: MinuteKey;
+  readonly title: string;
+  readonly sorting: typeof NEWEST_FIRST;
+  readonly onSort: (key: MinuteKey) => void;
+}) {
+  const { name, title, sorting, onSort } = props;
+  const isSorted = sorting.key === name;
+  const isText = name === "time" || name === "variant";
+  return (
+    <th
+      scope="col"
+      aria-sort={isSorted ? (sorting.isDescending ? "descending" : "ascending") : "none"}
+      className={`px-2 py-1 font-medium ${isText ? "text-left" : ""}`}
+    >
+      <button
+        type="button"
+        className="whitespace-nowrap -outline-offset-2"
+        onClick={() => onSort(name)}
+      >
+        {title}
+        <span aria-hidden="true" className="inline-block w-3">
+          {isSorted ? (sorting.isDescending ? "↓" : "↑") : ""}
+        </span>
+      </button>
+    </th>
+  );
+}
+
+/** Whether an element has come into sight; from then on it stays true. */
+function useSeen(): [React.RefObject<HTMLDivElement | null>, boolean] {
+  const element = useRef<HTMLDivElement>(null);
+  const [isSeen, setIsSeen] = useState(false);
+  useEffect(() => {
+    if (!element.current) return;
+    const observer = new IntersectionObserver(
+      (entries) => {
+        if (entries.some(({ isIntersecting }) => isIntersecting)) {
+          setIsSeen(true);
+          observer.disconnect();
+        }
+      },
+      { rootMargin: "100px" },
+    );
+    observer.observe(element.current);
+    return () => observer.disconnect();
+  }, []);
+  return [element, isSeen];
+}

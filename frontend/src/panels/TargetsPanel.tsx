@@ -1,0 +1,82 @@
+import type { TargetReport } from "../api/types";
+import { Panel, type PanelState } from "../components/Panel";
+import type { Polled } from "../hooks/use-poll";
+import { useBoard } from "../lib/board";
+import { formatCount, formatMs, NOTHING } from "../lib/format";
+import { formatDuration } from "../lib/time";
+import { TARGETS } from ".";
+
+const MARKS = { up: "✓ up", down: "✗ down", unknown: "? unknown" } as const;
+const COLOURS = { up: "text-good", down: "text-critical-ink", unknown: "text-muted" } as const;
+
+/** Every target, and how its last scrape went. */
+export function TargetsPanel({ targets }: { readonly targets: Polled<TargetReport[]> }) {
+  const { now, variants } = useBoard();
+  const { data, error, refresh } = targets;
+  const shown = (data ?? []).filter(({ variant }) => variants.includes(variant));
+  return (
+    <Panel
+      id={TARGETS}
+      title="Targets"
+      unit={
+        data ? `${shown.filter(({ health }) => health === "up").length} of ${shown.length} up` : ""
+      }
+      isWide
+      state={stateOf(data, error, refresh)}
+    >
+      <section
+        className="min-h-16 overflow-x-auto"
+        aria-label="Targets, scrollable"
+        tabIndex={0}
+        data-scrolls
+      >
+        <table className="w-full min-w-[46rem] border-collapse text-left">
+          <thead className="text-muted">
+            <tr>
+              {["address", "variant", "health", "last scrape", "took", "series", "remarks"].map(
+                (title) => (
+                  <th key={title} scope="col" className="px-2 py-1 font-medium">
+                    {title}
+                  </th>
+                ),
+              )}
+            </tr>
+          </thead>
+          <tbody>
+            {shown.map((target) => (
+              <tr
+                key={`${target.variant} ${target.url}`}
+                className="border-t border-line align-top"
+              >
+                <td className="px-2 py-1 break-all">{target.url}</td>
+                <td className="px-2 py-1">{target.variant}</td>
+                <td
+                  className={`px-2 py-1 font-semibold whitespace-nowrap ${COLOURS[target.health]}`}
+                >
+                  {MARKS[target.health]}
+                </td>
+                <td className="px-2 py-1 whitespace-nowrap">{ago(target.last_scrape, now)}</td>
+                <td className="px-2 py-1 whitespace-nowrap">
+                  {formatMs(target.scrape_duration_ms)}
+                </td>
+                <td className="px-2 py-1">{formatCount(target.samples)}</td>
+                <td className="px-2 py-1">
+                  {[target.last_error, target.warning].filter(Boolean).join("; ") || NOTHING}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </section>
+    </Panel>
+  );
+}
+
+function stateOf(data: unknown, error: string | null, refresh: () => void): PanelState {
+  if (error !== null) return { kind: "failed", error, retry: refresh };
+  return data === null ? { kind: "loading" } : { kind: "ready" };
+}
+
+function ago(time: string | null, now: number): string {
+  return time === null ? "never" : `${formatDuration(now - Date.parse(time))} ago`;
+}
