@@ -273,6 +273,13 @@ def test_test_command_is_what_ci_runs() -> None:
     assert re.search(rf"^\s*check {re.escape(test)}( |$)", CI_RUN, re.MULTILINE)
 
 
+def test_commands_of_the_page_are_what_ci_runs() -> None:
+    assert "pip install -e '.[page]'" in README and "pip install -e '.[page]'" in CI_RUN
+    (command,) = re.findall(r"^cd frontend && (.*)$", README, re.MULTILINE)
+    run = re.findall(r"^ *bounded (npm [^-\n]*?)(?: --.*)?$", CI_RUN, re.MULTILINE)
+    assert command.split(" && ") == run
+
+
 def test_changelog_has_this_version_with_a_date() -> None:
     versions = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)$", CHANGELOG, re.MULTILINE)
     assert versions and versions[0][0] == __version__

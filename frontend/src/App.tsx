@@ -1,8 +1,7 @@
-import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
+import { Fragment, useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import { fetchConfig, fetchReasons, fetchSummary, fetchTargets } from "./api/client";
 import type { Config } from "./api/types";
 import { Banners } from "./components/Banners";
-import { ChartPanel } from "./components/ChartPanel";
 import { Header } from "./components/Header";
 import { Help } from "./components/Help";
 import { Tiles } from "./components/Tiles";
@@ -20,11 +19,8 @@ import { planHistory } from "./lib/plan";
 import { coloursOf } from "./lib/theme";
 import { lengthOf, type Span } from "./lib/time";
 import { spanOf } from "./lib/view";
-import { concurrency, errors, latency, rateLimit, requests, sizes, tokens } from "./panels";
-import { HeatMapPanel } from "./panels/HeatMapPanel";
-import { HistoryPanel } from "./panels/HistoryPanel";
+import { PANELS } from "./panels";
 import { FIELD_GROUPS } from "./panels/spec";
-import { TargetsPanel } from "./panels/TargetsPanel";
 
 /** How often to ask for what is not pushed, ms. */
 const TARGETS_EVERY_MS = 5_000;
@@ -81,8 +77,9 @@ function Dashboard({ config, aheadMs, newVersion }: Props) {
   const theme = useTheme(view.theme);
   const now = live.now();
   const span = spanOf(view, now);
-  const points = usePoints(view.panel !== null);
-  // A variant that an address names but nobody configured would leave the page empty.
+  // What an address names but there is not would leave the page empty.
+  const panel = PANELS.some(({ id }) => id === view.panel) ? view.panel : null;
+  const points = usePoints(panel !== null);
   const variant =
     view.variant !== null && config.variants.includes(view.variant) ? view.variant : null;
   const variants = useMemo(
@@ -118,7 +115,7 @@ function Dashboard({ config, aheadMs, newVersion }: Props) {
   const board: Board = {
     live,
     config,
-    view: { ...view, variant },
+    view: { ...view, variant, panel },
     theme,
     colours: coloursOf(theme),
     now,
@@ -128,7 +125,7 @@ function Dashboard({ config, aheadMs, newVersion }: Props) {
     histories,
     before: view.isComparing ? { numbers: numbersBefore, codes: codesBefore } : {},
     summaries: summary.data,
-    targets: targets.data,
+    targets,
     hasScraped: !(readiness.data ?? []).includes("no scrape yet"),
   };
   return (
@@ -140,21 +137,28 @@ function Dashboard({ config, aheadMs, newVersion }: Props) {
           error={readiness.error}
           newVersion={newVersion}
         />
-        <Tiles />
-        <div className="grid grid-cols-1 gap-3 lg:grid-cols-2">
-          <ChartPanel panel={requests} />
-          <ChartPanel panel={latency} />
-          <HeatMapPanel />
-          <ChartPanel panel={tokens} />
-          <ChartPanel panel={concurrency} />
-          <ChartPanel panel={rateLimit} />
-          <ChartPanel panel={errors} />
-          <ChartPanel panel={sizes} />
-          <HistoryPanel />
-          <TargetsPanel targets={targets} />
-        </div>
+        <Panels />
       </Page>
     </BoardProvider>
+  );
+}
+
+/** The figures and all panels, or the one panel that fills the screen. */
+function Panels() {
+  const { view } = useBoard();
+  if (view.panel !== null) {
+    const open = PANELS.find(({ id }) => id === view.panel);
+    return <div className="grid flex-1">{open?.content}</div>;
+  }
+  return (
+    <>
+      <Tiles />
+      <div className="grid grid-cols-1 gap-3 lg:grid-cols-2">
+        {PANELS.map(({ id, content }) => (
+          <Fragment key={id}>{content}</Fragment>
+        ))}
+      </div>
+    </>
   );
 }
 
@@ -164,10 +168,12 @@ function Page({ children }: { readonly children: React.ReactNode }) {
   const { onPan } = useNavigation();
   useShortcuts(board, { onPan, onHelp: () => setIsHelping(true) });
   return (
-    <>
+    <div className="flex min-h-dvh flex-col">
       <Header onHelp={() => setIsHelping(true)} />
-      <main className="mx-auto grid max-w-[3840px] gap-3 p-3 lg:p-4">{children}</main>
+      <main className="mx-auto flex w-full max-w-[3840px] flex-1 flex-col gap-3 p-3 lg:p-4">
+        {children}
+      </main>
       {isHelping && <Help onClose={() => setIsHelping(false)} />}
-    </>
+    </div>
   );
 }

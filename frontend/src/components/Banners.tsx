@@ -14,7 +14,7 @@ export function Banners({ targets, reasons, error, newVersion }: Props) {
   const down = (targets ?? []).filter(({ health }) => health === "down");
   const storage = (reasons ?? []).filter((reason) => reason.startsWith("storage"));
   return (
-    <div aria-live="polite" className="grid gap-2">
+    <div aria-live="polite" className="grid gap-2 empty:hidden">
       {error !== null && <Banner kind="critical">zaidash does not answer: {error}</Banner>}
       {storage.map((reason) => (
         <Banner key={reason} kind="critical">

@@ -12,6 +12,7 @@ import { changeView } from "../hooks/use-view";
 import { useBoard } from "../lib/board";
 import { chartOf, type Source } from "../lib/chart-data";
 import { describeChart } from "../lib/describe";
+import type { Column } from "../lib/series";
 import { lengthOf, type Span } from "../lib/time";
 import type { PanelSpec } from "../panels/spec";
 import { Current } from "./Current";
@@ -160,8 +161,9 @@ function tipOf(u: uPlot, { lines, data }: ChartSpec): Tip | null {
   const index = u.cursor.idx;
   const time = index == null ? undefined : data[0][index];
   if (index == null || time === undefined) return null;
-  const columns = [...new Set(lines.map((line) => columnName(line)))];
-  const labels = [...new Set(lines.map(({ label }) => label))];
+  const inOrder = [...lines].sort((a, b) => Number(a.isBefore) - Number(b.isBefore));
+  const columns = [...new Set(inOrder.map(columnName))];
+  const labels = [...new Set(inOrder.map(({ label }) => label))];
   const rows = labels.map((label) => ({
     label,
     colour: lines.find((line) => line.label === label && !line.isBefore)?.colour ?? null,
@@ -169,10 +171,17 @@ function tipOf(u: uPlot, { lines, data }: ChartSpec): Tip | null {
       const at = lines.findIndex((one) => one.label === label && columnName(one) === column);
       const line = lines[at];
       if (!line) return "";
-      return line.format((line.told.length > 0 ? line.told : data[at + 1])?.[index]);
+      return line.format(valueAt((line.told.length > 0 ? line.told : data[at + 1]) ?? [], index));
     }),
   }));
   return { time: time * 1000, columns: columns.length > 1 ? columns : [""], rows };
+}
+
+/** The value of the row that holds a place, which may be wider than those of other lines. */
+function valueAt(column: ArrayLike<number | null | undefined>, index: number): Column[number] {
+  let at = index;
+  while (at > 0 && column[at] === undefined) at -= 1;
+  return column[at];
 }
 
 function columnName({ variant, isBefore }: ChartSpec["lines"][number]): string {

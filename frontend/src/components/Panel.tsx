@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useId, useRef } from "react";
-import { changeView, useView } from "../hooks/use-view";
+import { changeView } from "../hooks/use-view";
+import { useBoard } from "../lib/board";
 import { ErrorBoundary } from "./ErrorBoundary";
 import { IconButton } from "./IconButton";
 
@@ -23,17 +24,27 @@ interface Props {
   readonly children: ReactNode;
 }
 
+/** The panel that filled the screen last, until it is one of many again. */
+let left: string | null = null;
+
 /** A card with a title, its tools, its state and what it shows; it can fill the screen. */
 export function Panel(props: Props) {
   const { id, title, unit, state, current, actions, below, isWide = false, children } = props;
   const titleId = useId();
-  const isFull = useView().panel === id;
+  const isFull = useBoard().view.panel === id;
   const section = useRef<HTMLElement>(null);
 
-  // Who opens a panel goes on reading there.
+  // Who opens a panel goes on reading there, and who leaves it, where it came from.
   useEffect(() => {
-    if (isFull) section.current?.focus();
-  }, [isFull]);
+    if (isFull) {
+      section.current?.focus();
+      left = id;
+    } else if (left === id) {
+      left = null;
+      section.current?.scrollIntoView({ block: "center" });
+      section.current?.focus({ preventScroll: true });
+    }
+  }, [isFull, id]);
 
   return (
     <section
@@ -41,11 +52,7 @@ export function Panel(props: Props) {
       aria-labelledby={titleId}
       data-panel={id}
       tabIndex={-1}
-      className={
-        isFull
-          ? "fixed inset-0 z-30 flex flex-col overflow-auto bg-card p-4"
-          : `flex min-w-0 flex-col rounded-lg border border-line bg-card p-3 ${isWide ? "lg:col-span-2" : ""}`
-      }
+      className={`flex min-w-0 flex-col rounded-lg border border-line bg-card p-3 ${isWide && !isFull ? "lg:col-span-2" : ""}`}
     >
       <header className="mb-1 flex flex-wrap items-center gap-x-2 gap-y-0.5">
         <h2 id={titleId} className="text-[15px] font-semibold">

@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { Fragment, useMemo } from "react";
 import type { Summary } from "../api/types";
 import { type Board, useBoard } from "../lib/board";
 import { isFresh } from "../lib/connection";
@@ -176,14 +176,20 @@ function Comparison() {
         const summary = summaries?.[variant];
         const parts = summary ? compareTotals(summary, base) : [];
         return (
-          <p key={variant} className="text-xs">
-            <span className="text-muted">
-              {variant} against {first}, whole window:{" "}
-            </span>
-            <span className="font-semibold">
-              {parts.length > 0 ? parts.join(" · ") : "not known yet"}
-            </span>
-          </p>
+          <section key={variant} className="mb-1">
+            <h2 className="text-xs font-medium text-muted">
+              {variant} against {first}
+            </h2>
+            <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 2xl:flex 2xl:gap-x-2">
+              {parts.map(({ what, change }) => (
+                <Fragment key={what}>
+                  <dt className="text-muted">{what}</dt>
+                  <dd className="font-semibold 2xl:mr-6">{change}</dd>
+                </Fragment>
+              ))}
+              {parts.length === 0 && <dd className="text-muted">not known yet</dd>}
+            </dl>
+          </section>
         );
       })}
     </aside>

@@ -1,6 +1,7 @@
 import { createContext, useContext } from "react";
 import type { Config, Summary, TargetReport } from "../api/types";
 import type { History } from "../hooks/use-history";
+import type { Polled } from "../hooks/use-poll";
 import type { FieldGroup } from "../panels/spec";
 import type { Live } from "./live";
 import type { Colours, Theme } from "./theme";
@@ -26,7 +27,7 @@ export interface Board {
   /** The window before, where the user compares. */
   readonly before: Readonly<Partial<Record<FieldGroup, History>>>;
   readonly summaries: Readonly<Record<string, Summary>> | null;
-  readonly targets: readonly TargetReport[] | null;
+  readonly targets: Polled<readonly TargetReport[]>;
   /** Whether the service has made a snapshot at all. */
   readonly hasScraped: boolean;
 }

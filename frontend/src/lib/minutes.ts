@@ -1,3 +1,4 @@
+import type { ByKey } from "../api/types";
 import type { Timeline } from "./timeline";
 
 /** A line of the request history: one variant in one minute. */
@@ -15,7 +16,22 @@ export interface MinuteRow {
   readonly tokensOut: number | null;
 }
 
-export type MinuteKey = keyof MinuteRow;
+/** The columns to sort by. */
+export const MINUTE_KEYS = [
+  "time",
+  "variant",
+  "requests",
+  "ok",
+  "redirects",
+  "clientErrors",
+  "serverErrors",
+  "errorRate",
+  "p95",
+  "tokensIn",
+  "tokensOut",
+] as const satisfies readonly (keyof MinuteRow)[];
+
+export type MinuteKey = (typeof MINUTE_KEYS)[number];
 export interface Sorting {
   readonly key: MinuteKey;
   readonly isDescending: boolean;
@@ -28,34 +44,47 @@ export function minuteRows(variant: string, timeline: Timeline): MinuteRow[] {
   const seconds = timeline.numbers("elapsed_s");
   const codes = timeline.objects("status_code_rates");
   const rates = timeline.numbers("req_rate");
-  const errorRates = timeline.numbers("error_rate_pct");
   const p95 = timeline.numbers("latency_p95");
   const [inputs, outputs] = [timeline.numbers("token_rate_in"), timeline.numbers("token_rate_out")];
   return timeline.times.map((time, i) => {
     const covered = seconds[i] ?? null;
     const total = (rate: number | null | undefined) =>
       rate == null || covered === null ? null : Math.round(rate * covered);
-    const ofClass = (digit: string) => {
-      const rateByCode = codes[i];
-      if (!rateByCode) return null;
-      let sum = 0;
-      for (const code in rateByCode) if (code.startsWith(digit)) sum += rateByCode[code] ?? 0;
-      return total(sum);
-    };
+    const rateByClass = classRates(codes[i] ?? null);
     return {
       time,
       variant,
       requests: total(rates[i]),
-      ok: ofClass("2"),
-      redirects: ofClass("3"),
-      clientErrors: ofClass("4"),
-      serverErrors: ofClass("5"),
-      errorRate: errorRates[i] ?? null,
+      ok: total(rateByClass?.["2"]),
+      redirects: total(rateByClass?.["3"]),
+      clientErrors: total(rateByClass?.["4"]),
+      serverErrors: total(rateByClass?.["5"]),
+      errorRate: errorRate(rateByClass),
       p95: p95[i] ?? null,
       tokensIn: total(inputs[i]),
       tokensOut: total(outputs[i]),
     };
   });
+}
+
+type Rates = Readonly<Record<string, number>>;
+
+/** Rates by the first digit of the status code, with 0 for each class there is. */
+function classRates(rateByCode: ByKey | null): Rates | null {
+  if (!rateByCode) return null;
+  const rates: Record<string, number> = { 2: 0, 3: 0, 4: 0, 5: 0 };
+  for (const code in rateByCode) {
+    const digit = code[0] ?? "";
+    rates[digit] = (rates[digit] ?? 0) + (rateByCode[code] ?? 0);
+  }
+  return rates;
+}
+
+/** Share of 5xx in %, of this minute alone; 0 where there were no requests. */
+function errorRate(rates: Rates | null): number | null {
+  if (!rates) return null;
+  const all = Object.values(rates).reduce((sum, rate) => sum + rate, 0);
+  return all > 0 ? (100 * (rates["5"] ?? 0)) / all : 0;
 }
 
 /** Sorted by one column; where that is equal, newest first. Unknown values come last. */

@@ -163,15 +163,15 @@ function named(name: string, change: string | null): string | null {
   return change && `${name} ${change}`;
 }
 
-/** How one variant stands to another over a window, as `p95 +24 %`; unknown parts are left out. */
-export function compareTotals(one: Totals, other: Totals): string[] {
+/** How one variant stands to another over a window; what is not known is left out. */
+export function compareTotals(one: Totals, other: Totals): { what: string; change: string }[] {
   return [
-    named("p50", formatChange(one.latency_p50, other.latency_p50)),
-    named("p95", formatChange(one.latency_p95, other.latency_p95)),
-    named("p99", formatChange(one.latency_p99, other.latency_p99)),
-    named("errors", formatPoints(one.error_rate_pct, other.error_rate_pct)),
-    named("requests", formatChange(one.req_rate, other.req_rate)),
-  ].filter((text) => text !== null);
+    { what: "p50", change: formatChange(one.latency_p50, other.latency_p50) },
+    { what: "p95", change: formatChange(one.latency_p95, other.latency_p95) },
+    { what: "p99", change: formatChange(one.latency_p99, other.latency_p99) },
+    { what: "errors", change: formatPoints(one.error_rate_pct, other.error_rate_pct) },
+    { what: "requests", change: formatChange(one.req_rate, other.req_rate) },
+  ].flatMap(({ what, change }) => (change === null ? [] : [{ what, change }]));
 }
 
 /** An SVG path of values, broken where there is none; as many points as there is room for. */

@@ -1,3 +1,4 @@
+import { MINUTE_KEYS, NEWEST_FIRST, type Sorting } from "./minutes";
 import { THEMES, type ThemeChoice } from "./theme";
 import { MINUTE_MS, RANGES, type RangeKey, rangeMs, type Span } from "./time";
 
@@ -17,6 +18,8 @@ export interface View {
   readonly panel: string | null;
   readonly isComparing: boolean;
   readonly isLogarithmic: boolean;
+  /** Order of the request history. */
+  readonly sorting: Sorting;
 }
 
 export const DEFAULT_VIEW: View = {
@@ -29,6 +32,7 @@ export const DEFAULT_VIEW: View = {
   panel: null,
   isComparing: false,
   isLogarithmic: false,
+  sorting: NEWEST_FIRST,
 };
 
 /** The least a window may be long: less holds no two ticks. */
@@ -50,7 +54,15 @@ export function parseView(search: string): View {
     panel: query.get("panel") || null,
     isComparing: query.get("compare") === "1",
     isLogarithmic: query.get("scale") === "log",
+    sorting: parseSorting(query.get("sort")),
   };
+}
+
+/** A column's name, with a minus in front where the least comes first. */
+function parseSorting(text: string | null): Sorting {
+  const isAscending = text?.startsWith("-") ?? false;
+  const key = MINUTE_KEYS.find((name) => name === (isAscending ? text?.slice(1) : text));
+  return key ? { key, isDescending: !isAscending } : NEWEST_FIRST;
 }
 
 function parseMs(text: string | null): number | null {
@@ -72,6 +84,8 @@ export function formatView(view: View): string {
   if (view.panel) query.set("panel", view.panel);
   if (view.isComparing) query.set("compare", "1");
   if (view.isLogarithmic) query.set("scale", "log");
+  const { key, isDescending } = view.sorting;
+  if (key !== NEWEST_FIRST.key || !isDescending) query.set("sort", (isDescending ? "" : "-") + key);
   const text = query.toString().replaceAll("%3A", ":").replaceAll("%2C", ",");
   return text ? `?${text}` : "";
 }

@@ -16,7 +16,8 @@ import { formatCount, formatMs } from "../lib/format";
 import { boundsOf, bucketLabel, type Heat, heatOf } from "../lib/heat";
 import { lengthOf, type Span } from "../lib/time";
 import type { Timeline } from "../lib/timeline";
-import { HEAT_MAP } from ".";
+
+export const HEAT_MAP = "heat-map";
 
 const TITLE = "Latency distribution";
 

@@ -4,20 +4,21 @@ import { usePanelState } from "../components/ChartPanel";
 import { IconButton } from "../components/IconButton";
 import { Panel } from "../components/Panel";
 import { type Question, useHistory } from "../hooks/use-history";
+import { changeView } from "../hooks/use-view";
 import { useBoard } from "../lib/board";
 import { isoTime, toCsv } from "../lib/csv";
 import { type Format, formatCount, formatMs, formatPercent } from "../lib/format";
-import { type MinuteKey, type MinuteRow, minuteRows, NEWEST_FIRST, sortRows } from "../lib/minutes";
+import { type MinuteKey, type MinuteRow, minuteRows, type Sorting, sortRows } from "../lib/minutes";
 import { planMinutes } from "../lib/plan";
 import { formatClock, formatDate } from "../lib/time";
-import { HISTORY } from ".";
+
+export const HISTORY = "history";
 
 const TITLE = "Request history";
 const FIELDS = [
   "elapsed_s",
   "req_rate",
   "status_code_rates",
-  "error_rate_pct",
   "latency_p95",
   "token_rate_in",
   "token_rate_out",
@@ -67,7 +68,7 @@ export function HistoryPanel() {
     (wanted, isLive) => planMinutes(wanted, isLive, config, live.now()),
     "minutes",
   );
-  const [sorting, setSorting] = useState(NEWEST_FIRST);
+  const { sorting } = view;
   const versions = [...history.timelines.values()].map(({ version }) => version).join(" ");
   // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
   const rows = useMemo(
@@ -88,7 +89,9 @@ export function HistoryPanel() {
     downloadCsv(HISTORY, toCsv(header, lines), live.now());
   };
   const sortBy = (key: MinuteKey) =>
-    setSorting({ key, isDescending: sorting.key === key ? !sorting.isDescending : true });
+    changeView({
+      sorting: { key, isDescending: sorting.key === key ? !sorting.isDescending : true },
+    });
 
   return (
     <Panel
@@ -106,7 +109,7 @@ export function HistoryPanel() {
         />
       }
     >
-      <div ref={seenRef} className={view.panel === HISTORY ? "min-h-0 flex-1" : "h-96"}>
+      <div ref={seenRef} className={view.panel === HISTORY ? "min-h-96 flex-1 basis-0" : "h-96"}>
         <VirtualTable rows={rows} sorting={sorting} onSort={sortBy} />
       </div>
     </Panel>
@@ -115,7 +118,7 @@ export function HistoryPanel() {
 
 interface TableProps {
   readonly rows: readonly MinuteRow[];
-  readonly sorting: typeof NEWEST_FIRST;
+  readonly sorting: Sorting;
   readonly onSort: (key: MinuteKey) => void;
 }
 
@@ -195,7 +198,7 @@ function VirtualTable({ rows, sorting, onSort }: TableProps) {
 function SortHeader(props: {
   readonly name: MinuteKey;
   readonly title: string;
-  readonly sorting: typeof NEWEST_FIRST;
+  readonly sorting: Sorting;
   readonly onSort: (key: MinuteKey) => void;
 }) {
   const { name, title, sorting, onSort } = props;

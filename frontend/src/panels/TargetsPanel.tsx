@@ -1,17 +1,16 @@
-import type { TargetReport } from "../api/types";
 import { Panel, type PanelState } from "../components/Panel";
-import type { Polled } from "../hooks/use-poll";
 import { useBoard } from "../lib/board";
 import { formatCount, formatMs, NOTHING } from "../lib/format";
 import { formatDuration } from "../lib/time";
-import { TARGETS } from ".";
+
+export const TARGETS = "targets";
 
 const MARKS = { up: "✓ up", down: "✗ down", unknown: "? unknown" } as const;
 const COLOURS = { up: "text-good", down: "text-critical-ink", unknown: "text-muted" } as const;
 
 /** Every target, and how its last scrape went. */
-export function TargetsPanel({ targets }: { readonly targets: Polled<TargetReport[]> }) {
-  const { now, variants } = useBoard();
+export function TargetsPanel() {
+  const { now, variants, targets } = useBoard();
   const { data, error, refresh } = targets;
   const shown = (data ?? []).filter(({ variant }) => variants.includes(variant));
   return (
