@@ -41,8 +41,15 @@ export function App() {
   const { data, error, refresh } = usePoll("config", fetchConfig, first ? 60_000 : 2_000);
   if (data && !first) setFirst(data);
   if (first) {
-    const newVersion = data && data.config.version !== first.config.version;
-    return <Dashboard {...first} newVersion={newVersion ? data.config.version : null} />;
+    const isOutdated =
+      data !== null && JSON.stringify(data.config) !== JSON.stringify(first.config);
+    return (
+      <Dashboard
+        config={first.config}
+        aheadMs={data?.aheadMs ?? first.aheadMs}
+        isOutdated={isOutdated}
+      />
+    );
   }
   return (
     <main className="grid min-h-dvh place-items-center p-4 text-center">
@@ -64,11 +71,13 @@ export function App() {
 interface Props {
   readonly config: Config;
   readonly aheadMs: number;
-  readonly newVersion: string | null;
+  /** The service has been started anew with other settings, or another version of it. */
+  readonly isOutdated: boolean;
 }
 
-function Dashboard({ config, aheadMs, newVersion }: Props) {
-  const live = useMemo(() => new Live(config, aheadMs), [config, aheadMs]);
+function Dashboard({ config, aheadMs, isOutdated }: Props) {
+  const [live] = useState(() => new Live(config, aheadMs));
+  live.aheadMs = aheadMs;
   const view = useView();
   useSyncExternalStore(live.subscribe, () => live.tick);
   useStream(live, view.pausedAt !== null);
@@ -104,6 +113,7 @@ function Dashboard({ config, aheadMs, newVersion }: Props) {
   const numbersBefore = useHistory(live, FIELD_GROUPS.numbers, before, plan, planKey);
   const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, plan, planKey);
   const targets = usePoll("targets", fetchTargets, TARGETS_EVERY_MS);
+  useEffect(() => live.check(targets.data ?? []), [live, targets.data]);
   const readiness = usePoll("readiness", fetchReasons, READINESS_EVERY_MS);
   // The charts first: a summary of a week is as much work as all of them.
   const isLoading = Object.values(histories).some((history) => history.isLoading);
@@ -135,7 +145,7 @@ function Dashboard({ config, aheadMs, newVersion }: Props) {
           targets={targets.data}
           reasons={readiness.data}
           error={readiness.error}
-          newVersion={newVersion}
+          isOutdated={isOutdated}
         />
         <Panels />
       </Page>

@@ -5,12 +5,12 @@ interface Props {
   readonly reasons: readonly string[] | null;
   /** Why the service could not be asked. */
   readonly error: string | null;
-  /** The service's version where it is not the page's any more. */
-  readonly newVersion: string | null;
+  /** The service is not the one this page was loaded from. */
+  readonly isOutdated: boolean;
 }
 
 /** What is wrong, in words: targets that are down, storage that does not take anything. */
-export function Banners({ targets, reasons, error, newVersion }: Props) {
+export function Banners({ targets, reasons, error, isOutdated }: Props) {
   const down = (targets ?? []).filter(({ health }) => health === "down");
   const storage = (reasons ?? []).filter((reason) => reason.startsWith("storage"));
   return (
@@ -33,9 +33,9 @@ export function Banners({ targets, reasons, error, newVersion }: Props) {
             {url}: {warning}
           </Banner>
         ))}
-      {newVersion !== null && (
+      {isOutdated && (
         <Banner kind="warning">
-          zaidash {newVersion} is running now.{" "}
+          zaidash was started anew with other settings or another version.{" "}
           <button type="button" className="underline" onClick={() => window.location.reload()}>
             Reload the page
           </button>

@@ -93,7 +93,7 @@ export function ChartPanel({ panel }: { readonly panel: PanelSpec }) {
             return (
               summary && (
                 <div key={variant} className="flex gap-1">
-                  <dt>{variants.length > 1 ? `${variant}, ` : ""}whole window:</dt>
+                  <dt className="shrink-0">{variants.length > 1 ? `${variant} ` : ""}in all:</dt>
                   <dd>{panel.totals?.(summary)}</dd>
                 </div>
               )
@@ -101,7 +101,7 @@ export function ChartPanel({ panel }: { readonly panel: PanelSpec }) {
           })}
         </dl>
       )}
-      <div className="relative min-h-56 flex-1">
+      <div className="relative min-h-56 flex-1 2xl:min-h-72">
         <Plot
           chart={chart}
           shape={shape}

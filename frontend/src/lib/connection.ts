@@ -43,10 +43,13 @@ export function connectionOf(
   }
 }
 
+/** The clocks of two machines are no closer than this to one another, in ms. */
+const CLOCK_ERROR_MS = 3000;
+
 /**
  * Whether a snapshot still tells of the present; `now` and its time in ms. One tick more than the
  * service allows, since a scrape may take nearly one itself.
  */
 export function isFresh(timestamp: number, now: number, intervalS: number): boolean {
-  return now - timestamp <= (STALE_TICKS + 1) * intervalS * 1000;
+  return now - timestamp <= Math.max((STALE_TICKS + 1) * intervalS * 1000, CLOCK_ERROR_MS);
 }

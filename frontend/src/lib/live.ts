@@ -1,5 +1,5 @@
 import { EventStream, type StreamState } from "../api/stream";
-import type { Config, Snapshot } from "../api/types";
+import type { Config, Snapshot, TargetReport } from "../api/types";
 import { MINUTE_MS } from "./time";
 
 /** How far back the first connection asks; history overlaps with it by as much. */
@@ -29,6 +29,7 @@ export class Live {
   /** How often a connection was made. */
   openings = 0;
 
+  private openedAt = 0; // on the `performance.now()` clock
   private readonly stream: EventStream;
   private readonly changeListeners = new Set<() => void>();
   private readonly snapshotListeners = new Set<SnapshotListener>();
@@ -36,13 +37,17 @@ export class Live {
 
   constructor(
     private readonly config: Config,
-    private readonly aheadMs: number,
+    /** How far the service's clock is ahead of this machine's. */
+    public aheadMs: number,
   ) {
     this.stream = new EventStream(
       this.position(),
       (event) => {
         if (event.type === "metrics") this.take(event.data);
-        if (event.type === "connected") this.openings += 1;
+        if (event.type === "connected") {
+          this.openings += 1;
+          this.openedAt = performance.now();
+        }
         if (event.type === "status") {
           const { variant, healthy, error } = event.data;
           this.health.set(variant, { isHealthy: healthy, error });
@@ -80,6 +85,21 @@ export class Live {
 
   close(): void {
     this.stream.close();
+  }
+
+  /**
+   * Told of targets that were scraped: open the stream again where it is silent all the same. A
+   * connection that a sleeping laptop or a firewall has lost looks open for a long time.
+   */
+  check(targets: readonly TargetReport[]): void {
+    const patienceMs = Math.max(5000, 5000 * this.config.scrape_interval);
+    if (this.stream.state.kind !== "open" || performance.now() - this.openedAt < patienceMs) return;
+    const isSilent = targets.some(
+      ({ health, variant, last_scrape }) =>
+        health === "up" &&
+        Date.parse(last_scrape ?? "") - (this.latest.get(variant)?.timestamp ?? 0) > patienceMs,
+    );
+    if (isSilent) this.open();
   }
 
   /** Be told once per frame that something changed. */
