@@ -17,5 +17,6 @@ export default defineConfig({
   },
   // `npm run dev` beside a `python zaidash.py --demo`.
   server: { proxy: { "/api": "http://127.0.0.1:8080", "/readyz": "http://127.0.0.1:8080" } },
-  test: { include: ["src/**/*.test.ts"], environment: "node" },
+  // The code under test is pure: no file needs a process of its own.
+  test: { include: ["src/**/*.test.ts"], pool: "threads", isolate: false },
 });

@@ -154,6 +154,7 @@ function Spark({ tile, variant }: { readonly tile: TileSpec; readonly variant: s
         fill="none"
         stroke={colours.blue}
         strokeWidth="1.3"
+        strokeLinecap="round"
         strokeDasharray={isDashed ? "3 2" : undefined}
         vectorEffect="non-scaling-stroke"
       />

@@ -3,7 +3,7 @@ import { fetchColumns, snapshotsOf } from "../api/client";
 import type { Columns, Field, Snapshot } from "../api/types";
 import type { Live } from "../lib/live";
 import type { Plan } from "../lib/plan";
-import type { Span } from "../lib/time";
+import { HOUR_MS, type Span } from "../lib/time";
 import { Timeline } from "../lib/timeline";
 
 /** What history is wanted: a fixed window, or the last `lengthMs` and all that comes. */
@@ -32,16 +32,24 @@ interface Answer {
 
 const NO_ANSWER: Answer = { question: null, timelines: new Map() };
 
-/** Into so many parts a live window is cut by the times at which the one before is asked anew. */
-const BEFORE_PARTS = 60;
+/** The window before is asked for anew whenever a live one has moved on by such a share of it. */
+const BEFORE_PARTS = 240;
+const LEAST_PART_MS = 5000;
 
 /** The question for the equally long window before. */
 export function questionBefore(question: Question, now: number): Question {
   const { lengthMs, end } = question;
   const start = (end ?? now) - lengthMs;
   if (end !== null) return { ...question, end: start };
-  const part = Math.max(1000, lengthMs / BEFORE_PARTS);
-  return { ...question, end: (Math.floor(start / part) + 1) * part };
+  const part = Math.max(LEAST_PART_MS, lengthMs / BEFORE_PARTS);
+  // It reaches from the end of the one to the other until the next is asked for; but a request of
+  // more than an hour would be answered with minutes.
+  const longer = lengthMs + part;
+  return {
+    ...question,
+    lengthMs: lengthMs <= HOUR_MS ? Math.min(longer, HOUR_MS) : longer,
+    end: (Math.floor(start / part) + 1) * part,
+  };
 }
 
 /** The part of time a question is about, when asked at `now`. */
@@ -143,19 +151,19 @@ function isPauseOf(shown: Question | null, asked: Question, now: number): boolea
 async function fetchTimelines(
   { variant, variants }: Question,
   fields: readonly Field[],
-  { rows, tail, stepMs, baseMs }: Plan,
+  { rows, tail, from, stepMs, baseMs, gapMs }: Plan,
   signal: AbortSignal,
 ): Promise<Map<string, Timeline>> {
   const none: ReadonlyMap<string, Columns> = new Map();
   const [complete, growing] = await Promise.all([
-    rows && rows.end >= rows.start ? fetchColumns(rows, variant, fields, signal) : none,
-    tail ? fetchColumns(tail, variant, fields, signal) : none,
+    rows ? fetchColumns(rows, variant, fields, signal) : none,
+    tail && tail.end >= tail.start ? fetchColumns(tail, variant, fields, signal) : none,
   ]);
   signal.throwIfAborted();
   return new Map(
     variants.map((name) => {
-      const timeline = new Timeline(fields, stepMs, baseMs);
-      timeline.load(complete.get(name) ?? { timestamp: [] });
+      const timeline = new Timeline(fields, stepMs, baseMs, gapMs);
+      timeline.load(complete.get(name) ?? { timestamp: [] }, from);
       const snapshots = growing.get(name);
       if (snapshots) timeline.append(snapshotsOf(name, snapshots, fields));
       return [name, timeline];

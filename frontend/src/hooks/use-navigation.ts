@@ -1,8 +1,11 @@
 import { useMemo, useRef } from "react";
 import { useBoard } from "../lib/board";
-import { pan, type Span } from "../lib/time";
+import { MINUTE_MS, pan, type Span } from "../lib/time";
 import { zoomTo } from "../lib/view";
 import { changeView } from "./use-view";
+
+/** Where there are only minutes left, less than this would be a chart of a dot or two. */
+const SHORTEST_OLD_MS = 5 * MINUTE_MS;
 
 interface Navigation {
   readonly onZoom: (span: Span) => void;
@@ -18,7 +21,11 @@ export function useNavigation(): Navigation {
   latest.current = board;
   return useMemo(
     () => ({
-      onZoom: ({ start, end }) => changeView({ window: zoomTo(start, end) }),
+      onZoom: ({ start, end }) => {
+        const { config, live } = latest.current;
+        const isOld = start < live.now() - config.retention_5s * 1000;
+        changeView({ window: zoomTo(start, end, isOld ? SHORTEST_OLD_MS : undefined) });
+      },
       onReset: () => {
         if (latest.current.view.window) changeView({ window: null });
       },

@@ -38,6 +38,7 @@ export function chartOf(
     span.start,
     sources.map(({ shiftMs }) => shiftMs),
   );
+  const isLog = isLogarithmic && panel.canBeLogarithmic === true;
   const [lines, columns]: [Line[], Column[]] = [[], []];
   const front = Math.min(...sources.map(({ index }) => index));
   // Those of the window before lie beneath all others.
@@ -75,10 +76,9 @@ export function chartOf(
       });
       const column = drawn[place] ?? [];
       const outline = stacked && !isArea ? withoutZeros(column, told[place] ?? []) : column;
-      columns.push(positive(outline, isLogarithmic));
+      columns.push(positive(outline, isLog));
     });
   }
-  const isLog = isLogarithmic && panel.canBeLogarithmic === true;
   return {
     lines,
     data: [x, ...columns] as ChartSpec["data"],

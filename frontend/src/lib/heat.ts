@@ -1,4 +1,3 @@
-import { keysOf } from "./series";
 import { lengthOf, type Span } from "./time";
 import type { Timeline } from "./timeline";
 
@@ -31,10 +30,11 @@ function boundOf(key: string): number {
 export function allBounds(inUse: readonly string[]): string[] {
   const finite = inUse.filter((key) => key !== "+Inf");
   if (!finite.every((key) => USUAL_BOUNDS.includes(key))) return [...inUse];
-  const first = USUAL_BOUNDS.indexOf(finite[0] ?? "");
-  const last = USUAL_BOUNDS.indexOf(finite.at(-1) ?? "");
   const hasInfinite = inUse.includes("+Inf");
-  return [...USUAL_BOUNDS.slice(Math.max(first, 0), last + 1), ...(hasInfinite ? ["+Inf"] : [])];
+  const first = USUAL_BOUNDS.indexOf(finite[0] ?? "");
+  const last = hasInfinite ? USUAL_BOUNDS.length - 1 : USUAL_BOUNDS.indexOf(finite.at(-1) ?? "");
+  const between = first === -1 ? [] : USUAL_BOUNDS.slice(first, last + 1);
+  return [...between, ...(hasInfinite ? ["+Inf"] : [])];
 }
 
 /** The matrix of a timeline's `latency_buckets` over a span; `bounds` as `boundsOf` gives them. */
@@ -51,11 +51,11 @@ export function heatOf(timeline: Timeline, span: Span, bounds: readonly string[]
     const object = objects[row];
     if (column < 0 || column >= columns || !object) continue;
     const first = column * bounds.length;
-    counts.fill(0, first, first + bounds.length);
+    if (counts[first] === -1) counts.fill(0, first, first + bounds.length);
     for (const key in object) {
       const bucket = place.get(key);
       if (bucket === undefined) continue;
-      const count = object[key] ?? 0;
+      const count = (counts[first + bucket] ?? 0) + (object[key] ?? 0);
       counts[first + bucket] = count;
       if (count > max) max = count;
     }
@@ -65,12 +65,13 @@ export function heatOf(timeline: Timeline, span: Span, bounds: readonly string[]
 
 /** The buckets of several timelines together, so that their maps have the same rows. */
 export function boundsOf(timelines: readonly Timeline[]): string[] {
-  return allBounds(
-    keysOf(
-      timelines.map((timeline) => timeline.objects("latency_buckets")),
-      compareBounds,
-    ),
-  );
+  const inUse = new Set<string>();
+  for (const timeline of timelines) {
+    for (const counts of timeline.objects("latency_buckets")) {
+      for (const key in counts) if ((counts[key] ?? 0) > 0) inUse.add(key);
+    }
+  }
+  return allBounds([...inUse].sort(compareBounds));
 }
 
 /** From 0 for none to `steps` for the most; logarithmic, so that a few stay visible beside many. */

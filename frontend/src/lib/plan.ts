@@ -14,20 +14,29 @@ export interface Plan {
   readonly stepMs: number;
   /** What rows are averages of, in ms: snapshots, or minutes where the view is longer than 1 h. */
   readonly baseMs: number;
+  /** Rows further apart than this have an outage between them. */
+  readonly gapMs: number;
+  /** Begin of the first row that belongs to the view, ms; what comes before it is not wanted. */
+  readonly from: number;
   /** Rows that are complete, made by the service; null where the page makes them all. */
   readonly rows: Slice | null;
-  /** Snapshots of the row that is still growing, and of those after it; null for a fixed view. */
+  /** Snapshots of the row that is still growing, and of those after it; null where none does. */
   readonly tail: Slice | null;
 }
 
 type Timing = Pick<Config, "scrape_interval" | "retention_5s">;
 
+/** A line goes on over so many ticks of which one or two are missing. */
+const GAP_TICKS = 2.5;
+
 /**
  * The plan for a view of at most `points` rows.
  *
  * The service averages rows in bins that lie on multiples of their width, and so does this page
- * with what comes live. History therefore ends with the last complete bin; snapshots after it are
- * fetched as they are, so that the bin they fall into can grow. `now` is the service's time.
+ * with what comes live. The service's rows therefore end with the last complete bin; snapshots
+ * after it are fetched as they are, so that the bin they fall into can grow. `now` is the service's
+ * time. It answers with snapshots where a request is no longer than an hour and they are still
+ * kept, and otherwise with minutes; what is asked for here is clearly one or the other.
  */
 export function planHistory(
   span: Span,
@@ -36,25 +45,25 @@ export function planHistory(
   timing: Timing,
   now: number,
 ): Plan {
-  const intervalMs = timing.scrape_interval * 1000;
-  const isFine = lengthOf(span) <= HOUR_MS && span.start >= now - timing.retention_5s * 1000;
+  const intervalMs = Math.round(timing.scrape_interval * 1000);
+  const isFine = hasSnapshots(span, timing, now);
   const baseMs = isFine ? intervalMs : Math.max(MINUTE_MS, intervalMs);
   const stepMs = Math.max(1, Math.ceil(lengthOf(span) / points / baseMs)) * baseMs;
-  const start = Math.ceil(span.start / stepMs) * stepMs;
-  if (!isLive) {
-    return { stepMs, baseMs, rows: bins(start, span.end, stepMs, baseMs, isFine), tail: null };
+  const from = isFine
+    ? Math.ceil(span.start / stepMs) * stepMs
+    : Math.floor(span.start / stepMs) * stepMs;
+  const last = Math.min(span.end, now); // nothing is known of the future
+  const plan = { stepMs, baseMs, gapMs: gapOf(stepMs, intervalMs), from };
+  if (isFine && stepMs === intervalMs) {
+    return { ...plan, rows: { start: from, end: last, points: null }, tail: null };
   }
-  if (stepMs === intervalMs) {
-    return { stepMs, baseMs, rows: { start, end: now, points: null }, tail: null };
-  }
-  // A snapshot may be a tick late, so the bin that ended a moment ago is not complete yet.
-  const growing = Math.max(start, Math.floor((now - intervalMs) / stepMs) * stepMs);
-  return {
-    stepMs,
-    baseMs,
-    rows: bins(start, growing - 1, stepMs, baseMs, isFine),
-    tail: { start: growing, end: now, points: null },
-  };
+  // One row more in front makes the request longer than an hour where the view is.
+  const start = isFine ? from : from - stepMs;
+  const end = endOfBins(start, last, stepMs, now - intervalMs, isFine);
+  const rows = end > start ? bins(start, end, stepMs) : null;
+  const tailStart = Math.max(end, from);
+  const tail = isLive || tailStart <= last ? { start: tailStart, end: last, points: null } : null;
+  return { ...plan, rows, tail };
 }
 
 /**
@@ -62,25 +71,48 @@ export function planHistory(
  * whole ticks, of which a minute need not be made: then the page makes them.
  */
 export function planMinutes(span: Span, isLive: boolean, timing: Timing, now: number): Plan {
-  const intervalMs = timing.scrape_interval * 1000;
-  const isFine = lengthOf(span) <= HOUR_MS && span.start >= now - timing.retention_5s * 1000;
-  const start = Math.ceil(span.start / MINUTE_MS) * MINUTE_MS;
-  const whole = { stepMs: MINUTE_MS, baseMs: MINUTE_MS };
-  if (isFine) return { ...whole, rows: null, tail: { start, end: span.end, points: null } };
-  if (!isLive) return { ...whole, rows: { start, end: span.end, points: null }, tail: null };
-  const growing = Math.floor((now - intervalMs) / MINUTE_MS) * MINUTE_MS;
-  return {
-    ...whole,
-    rows: { start, end: growing - 1, points: null },
-    tail: { start: growing, end: now, points: null },
-  };
+  const intervalMs = Math.round(timing.scrape_interval * 1000);
+  const from = Math.ceil(span.start / MINUTE_MS) * MINUTE_MS;
+  const last = Math.min(Math.ceil(span.end / MINUTE_MS) * MINUTE_MS - 1, now);
+  const gapMs = gapOf(MINUTE_MS, intervalMs);
+  const plan = { stepMs: MINUTE_MS, baseMs: MINUTE_MS, gapMs, from };
+  if (hasSnapshots(span, timing, now)) {
+    return { ...plan, rows: null, tail: { start: from, end: last, points: null } };
+  }
+  const start = from - 2 * MINUTE_MS;
+  const end = endOfBins(start, last, MINUTE_MS, now - intervalMs, false);
+  const tail = isLive || end <= last ? { start: end, end: last, points: null } : null;
+  return { ...plan, rows: end > start ? bins(start, end, MINUTE_MS) : null, tail };
 }
 
-/** Whole bins from `start` on; with `points` the service makes them exactly `stepMs` wide. */
-function bins(start: number, last: number, stepMs: number, baseMs: number, isFine: boolean): Slice {
-  let count = Math.max(1, Math.floor(last / stepMs) - start / stepMs + 1);
-  // The service answers with snapshots up to one hour, so rounding must not make it longer.
-  while (isFine && count > 1 && count * stepMs > HOUR_MS) count -= 1;
-  const end = start + count * stepMs - 1;
-  return { start, end, points: stepMs === baseMs ? null : count };
+/** Whether the service has snapshots for all of a span, and answers with them. */
+function hasSnapshots(span: Span, timing: Timing, now: number): boolean {
+  return lengthOf(span) <= HOUR_MS && span.start >= now - timing.retention_5s * 1000;
+}
+
+/** A row missing between averages of several ticks is an outage of more than two of them. */
+function gapOf(stepMs: number, intervalMs: number): number {
+  return stepMs >= 2 * intervalMs ? 1.5 * stepMs : GAP_TICKS * stepMs;
+}
+
+/**
+ * Where the complete bins of a view end: with the view, but before what may still grow. A snapshot
+ * may be a tick late, so a bin that ended a moment ago is not complete yet.
+ */
+function endOfBins(
+  start: number,
+  last: number,
+  stepMs: number,
+  completeUntil: number,
+  isFine: boolean,
+): number {
+  const complete = Math.floor(completeUntil / stepMs) * stepMs;
+  const wanted = (Math.floor(last / stepMs) + 1) * stepMs;
+  const end = Math.max(start, Math.min(wanted, complete));
+  return isFine && end - start > HOUR_MS ? end - stepMs : end;
+}
+
+/** Whole bins up to `end`, which is not in them: so the service makes them exactly `stepMs` wide. */
+function bins(start: number, end: number, stepMs: number): Slice {
+  return { start, end: end - 1, points: (end - start) / stepMs };
 }

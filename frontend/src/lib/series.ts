@@ -2,9 +2,6 @@ import type { ByKey, NumberField } from "../api/types";
 import { MINUTE_MS } from "./time";
 import type { Timeline, Value } from "./timeline";
 
-/** Rows further apart than this many steps have an outage between them. */
-export const GAP_STEPS = 2.5;
-
 /** A column for uPlot: null breaks the line, undefined does not. */
 export type Column = (number | null | undefined)[];
 
@@ -38,13 +35,13 @@ interface Marked {
 
 /** A timeline's own times, with a GAP after each row that an outage follows. */
 function markGaps(timeline: Timeline, start: number, shiftMs: number): Marked {
-  const { times, stepMs } = timeline;
+  const { times, stepMs, gapMs } = timeline;
   const [at, rows]: [number[], number[]] = [[], []];
   for (let i = 0; i < times.length; i += 1) {
     const time = (times[i] ?? 0) + shiftMs;
     if (time < start) continue;
     const before = at.at(-1);
-    if (before !== undefined && time - before > GAP_STEPS * stepMs) {
+    if (before !== undefined && time - before > gapMs) {
       at.push(before + stepMs);
       rows.push(GAP);
     }
@@ -122,23 +119,25 @@ export function pick(objects: readonly (ByKey | null)[], key: string): Value[] {
 export function perMinute(timeline: Timeline, field: NumberField): Value[] {
   const { times } = timeline;
   const rates = timeline.numbers(field);
-  let [first, sum, count] = [0, 0, 0];
+  let [first, sum, count, busy] = [0, 0, 0, 0];
   return rates.map((rate, i) => {
     if (rate !== null) {
       sum += rate;
       count += 1;
+      if (rate > 0) busy += 1;
     }
     while ((times[first] ?? 0) <= (times[i] ?? 0) - MINUTE_MS) {
       const gone = rates[first] ?? null;
       if (gone !== null) {
         sum -= gone;
         count -= 1;
+        if (gone > 0) busy -= 1;
       }
       first += 1;
     }
-    if (rate === null) return null;
-    // What is left of an addition and its opposite may be a crumb below zero.
-    return Math.max(0, (sum / count) * 60);
+    // What is left of an addition and its opposite is a crumb.
+    if (busy === 0) sum = 0;
+    return rate === null ? null : (sum / count) * 60;
   });
 }
 

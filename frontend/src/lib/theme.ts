@@ -21,11 +21,11 @@ const COLOURS = {
     grey: "#6b7685",
     red: "#c2262e",
     amber: "#a56a00",
-    ok: ["#23813f", "#4aa564", "#86c795", "#135c28"],
-    redirect: ["#1565c0", "#4b93dd", "#8cbcec", "#0c4180"],
-    client: ["#d99100", "#f0b73f", "#a56a00", "#f6d48b"],
-    server: ["#c2262e", "#e2605f", "#8c1119", "#f09c97"],
-    other: ["#6b7685", "#98a2ae"],
+    ok: ["#23813f", "#4d9c3a", "#0f5c28", "#2f9e7e"],
+    redirect: ["#1565c0", "#4b8ede", "#0c4180", "#6f7fe0"],
+    client: ["#b87400", "#d08316", "#8a5500", "#a08400"],
+    server: ["#c2262e", "#e2605f", "#8c1119", "#d4477f"],
+    other: ["#6b7685", "#8a94a0"],
     heat: ["#dcebfa", "#08306b"],
   },
   dark: {
@@ -41,11 +41,11 @@ const COLOURS = {
     grey: "#97a2b1",
     red: "#f2726f",
     amber: "#e0a72e",
-    ok: ["#3fa65c", "#74cb8b", "#2a7a41", "#a9e3b8"],
-    redirect: ["#5aa6f5", "#8fc4fa", "#2f78c4", "#c3e0fd"],
-    client: ["#f0b73f", "#c98a10", "#f8d68c", "#8f6206"],
-    server: ["#f2726f", "#c93a3d", "#f9aaa6", "#93202a"],
-    other: ["#97a2b1", "#6b7685"],
+    ok: ["#3fa65c", "#74cb8b", "#2f8f4c", "#a9e3b8"],
+    redirect: ["#5aa6f5", "#8fc4fa", "#3f8ad8", "#c3e0fd"],
+    client: ["#f0b73f", "#c98a10", "#f8d68c", "#a87a2a"],
+    server: ["#f2726f", "#d9494b", "#f9aaa6", "#c8406a"],
+    other: ["#97a2b1", "#7a8695"],
     heat: ["#1d2c40", "#9fd3ff"],
   },
 } as const;
@@ -77,7 +77,7 @@ export function statusColours(codes: readonly string[], theme: Theme): Map<strin
 }
 
 /** Line patterns of variants, in px: the first solid, the second dashed, … */
-const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3]] as const;
+const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3], [14, 4], [4, 8]] as const;
 
 export function dashOf(variantIndex: number): number[] {
   return [...(DASHES[variantIndex % DASHES.length] ?? [])];

@@ -188,6 +188,8 @@ export function sparkPath(values: readonly Value[], width: number, height: numbe
     if (value !== null) {
       const [x, y] = [i * step, height - 1 - (value - low) * scale];
       path += `${isDrawing ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+      // A value between two gaps is a dot.
+      if (!isDrawing && (thinned[i + 1] ?? null) === null) path += "h0.1";
     }
     isDrawing = value !== null;
   });

@@ -72,6 +72,8 @@ export class Timeline {
     readonly fields: readonly Field[],
     readonly stepMs: number,
     readonly baseMs: number,
+    /** Rows further apart than this have an outage between them. */
+    readonly gapMs: number,
   ) {
     for (const field of fields) this.columns.set(field, []);
   }
@@ -84,12 +86,15 @@ export class Timeline {
     return (this.columns.get(field) ?? []) as (ByKey | null)[];
   }
 
-  /** Take over complete rows, oldest first; the timeline has to be empty. */
-  load(columns: Columns): void {
-    const count = columns.timestamp.length;
-    push(this.times, columns.timestamp);
+  /** Take over complete rows from a time on, oldest first; the timeline has to be empty. */
+  load(columns: Columns, from = Number.NEGATIVE_INFINITY): void {
+    const { timestamp } = columns;
+    const first = timestamp.findIndex((time) => time >= from);
+    if (first === -1) return;
+    push(this.times, timestamp.slice(first));
     for (const [field, column] of this.columns) {
-      push(column, columns[field] ?? new Array(count).fill(null));
+      const values: unknown[] = columns[field] ?? new Array(timestamp.length).fill(null);
+      push(column, values.slice(first));
     }
     const last = this.times.at(-1);
     // A row of averages stands for all of its time; what lies in it is in it already.
@@ -100,13 +105,7 @@ export class Timeline {
   /** Add snapshots, in the order of time; those that are in here already are passed over. */
   append(snapshots: Iterable<Snapshot>): void {
     for (const snapshot of snapshots) this.add(snapshot);
-    const last = this.times.length - 1;
-    if (this.baseRows.length === 0) return;
-    const row = averageRows(this.fields, [
-      ...this.binRows,
-      averageRows(this.fields, this.baseRows),
-    ]);
-    for (const [field, column] of this.columns) column[last] = row[field] ?? null;
+    this.write();
     const isWorthIt = this.stepMs < GROWTH_SHOWN_MS || this.newest - this.shown >= GROWTH_SHOWN_MS;
     if (isWorthIt && this.newest > this.shown) {
       this.version += 1;
@@ -145,16 +144,18 @@ export class Timeline {
     this.newest = ts;
   }
 
-  /** Write the row that has been growing for the last time. */
+  /** Write the row that grows, as it is now. */
+  private write(): void {
+    const last = this.times.length - 1;
+    if (this.baseRows.length === 0 || last < 0) return;
+    const base = averageRows(this.fields, this.baseRows);
+    const row = averageRows(this.fields, [...this.binRows, base]);
+    for (const [field, column] of this.columns) column[last] = row[field] ?? null;
+  }
+
+  /** Finish the row that grew. */
   private settle(): void {
-    if (this.baseRows.length > 0) {
-      const row = averageRows(this.fields, [
-        ...this.binRows,
-        averageRows(this.fields, this.baseRows),
-      ]);
-      const last = this.times.length - 1;
-      for (const [field, column] of this.columns) column[last] = row[field] ?? null;
-    }
+    this.write();
     this.binRows = [];
     this.baseRows = [];
   }

@@ -110,9 +110,9 @@ export function spanOf(view: View, now: number): Span & { readonly isLive: boole
 }
 
 /** A window around what was dragged over, rounded to seconds and no shorter than can be shown. */
-export function zoomTo(start: number, end: number): Span {
+export function zoomTo(start: number, end: number, shortestMs = SHORTEST_MS): Span {
   const middle = (start + end) / 2;
-  const half = Math.max(end - start, SHORTEST_MS) / 2;
+  const half = Math.max(end - start, shortestMs) / 2;
   const unit = end - start > 10 * MINUTE_MS ? 1000 : 100;
   return {
     start: Math.floor((middle - half) / unit) * unit,
