@@ -114,6 +114,12 @@ function Dashboard({ config, aheadMs, isOutdated }: Props) {
   const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, plan, planKey);
   const targets = usePoll("targets", fetchTargets, TARGETS_EVERY_MS);
   useEffect(() => live.check(targets.data ?? []), [live, targets.data]);
+  // Why a variant's health has changed is known to its targets.
+  const { healthChanges } = live;
+  const { refresh } = targets;
+  useEffect(() => {
+    if (healthChanges > 0) refresh();
+  }, [healthChanges, refresh]);
   const readiness = usePoll("readiness", fetchReasons, READINESS_EVERY_MS);
   // The charts first: a summary of a week is as much work as all of them.
   const isLoading = Object.values(histories).some((history) => history.isLoading);
