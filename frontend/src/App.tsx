@@ -110,8 +110,13 @@ function Dashboard({ config, aheadMs, isOutdated }: Props) {
     codes: useHistory(live, FIELD_GROUPS.codes, question, plan, planKey),
     buckets: useHistory(live, FIELD_GROUPS.buckets, question, plan, planKey),
   };
-  const numbersBefore = useHistory(live, FIELD_GROUPS.numbers, before, plan, planKey);
-  const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, plan, planKey);
+  // In rows of the same width, though the window is a little longer.
+  const planBefore = (wanted: Span) => {
+    const rows = Math.ceil((points * lengthOf(wanted)) / question.lengthMs);
+    return planHistory(wanted, false, rows, config, live.now());
+  };
+  const numbersBefore = useHistory(live, FIELD_GROUPS.numbers, before, planBefore, planKey);
+  const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, planBefore, planKey);
   const targets = usePoll("targets", fetchTargets, TARGETS_EVERY_MS);
   useEffect(() => live.check(targets.data ?? []), [live, targets.data]);
   // Why a variant's health has changed is known to its targets.

@@ -2,7 +2,7 @@ import { useCallback, useEffect, useState } from "react";
 import { fetchColumns, snapshotsOf } from "../api/client";
 import type { Columns, Field, Snapshot } from "../api/types";
 import type { Live } from "../lib/live";
-import type { Plan } from "../lib/plan";
+import type { Plan, Slice } from "../lib/plan";
 import { HOUR_MS, type Span } from "../lib/time";
 import { Timeline } from "../lib/timeline";
 
@@ -151,21 +151,23 @@ function isPauseOf(shown: Question | null, asked: Question, now: number): boolea
 async function fetchTimelines(
   { variant, variants }: Question,
   fields: readonly Field[],
-  { rows, tail, from, stepMs, baseMs, gapMs }: Plan,
+  { rows, minutes, tail, from, stepMs, baseMs, gapMs }: Plan,
   signal: AbortSignal,
 ): Promise<Map<string, Timeline>> {
-  const none: ReadonlyMap<string, Columns> = new Map();
-  const [complete, growing] = await Promise.all([
-    rows ? fetchColumns(rows, variant, fields, signal) : none,
-    tail && tail.end >= tail.start ? fetchColumns(tail, variant, fields, signal) : none,
-  ]);
+  const fetchSlice = (slice: Slice | null): Promise<ReadonlyMap<string, Columns>> =>
+    slice && slice.end >= slice.start
+      ? fetchColumns(slice, variant, fields, signal)
+      : Promise.resolve(new Map());
+  const [complete, ...growing] = await Promise.all([rows, minutes, tail].map(fetchSlice));
   signal.throwIfAborted();
   return new Map(
     variants.map((name) => {
       const timeline = new Timeline(fields, stepMs, baseMs, gapMs);
-      timeline.load(complete.get(name) ?? { timestamp: [] }, from);
-      const snapshots = growing.get(name);
-      if (snapshots) timeline.append(snapshotsOf(name, snapshots, fields));
+      timeline.load(complete?.get(name) ?? { timestamp: [] }, from);
+      for (const part of growing) {
+        const snapshots = part.get(name);
+        if (snapshots) timeline.append(snapshotsOf(name, snapshots, fields));
+      }
       return [name, timeline];
     }),
   );

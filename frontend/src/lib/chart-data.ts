@@ -35,7 +35,8 @@ export function chartOf(
     .filter(({ id }) => !hidden.has(`${panel.id}:${id}`));
   const { x, rows } = align(
     sources.map(({ timeline }) => timeline),
-    span.start,
+    // With the row before it, a line comes in from the edge.
+    span.start - Math.max(0, ...sources.map(({ timeline }) => timeline.stepMs)),
     sources.map(({ shiftMs }) => shiftMs),
   );
   const isLog = isLogarithmic && panel.canBeLogarithmic === true;

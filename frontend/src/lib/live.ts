@@ -51,9 +51,9 @@ export class Live {
     );
   }
 
-  /** The service's time, ms since the epoch. */
+  /** The service's time, ms since the epoch; no earlier than what has come from it. */
   now(): number {
-    return Date.now() + this.aheadMs;
+    return Math.max(Date.now() + this.aheadMs, this.newest() ?? 0);
   }
 
   get streamState(): StreamState {
@@ -62,8 +62,8 @@ export class Live {
 
   /** How long ago the newest snapshot of any variant was taken, in ms. */
   ageMs(): number | null {
-    const times = [...this.latest.values()].map((snapshot) => snapshot.timestamp);
-    return times.length > 0 ? Math.max(0, this.now() - Math.max(...times)) : null;
+    const newest = this.newest();
+    return newest === null ? null : this.now() - newest;
   }
 
   open(): void {
@@ -117,6 +117,12 @@ export class Live {
       for (const listener of this.changeListeners) listener();
     });
   };
+
+  private newest(): number | null {
+    let newest: number | null = null;
+    for (const { timestamp } of this.latest.values()) newest = Math.max(newest ?? 0, timestamp);
+    return newest;
+  }
 
   private take(snapshot: Snapshot): void {
     const known = this.latest.get(snapshot.variant);

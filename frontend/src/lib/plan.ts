@@ -20,6 +20,8 @@ export interface Plan {
   readonly from: number;
   /** Rows that are complete, made by the service; null where the page makes them all. */
   readonly rows: Slice | null;
+  /** Complete minutes of the row that is still growing, where their snapshots are gone. */
+  readonly minutes: Slice | null;
   /** Snapshots of the row that is still growing, and of those after it; null where none does. */
   readonly tail: Slice | null;
 }
@@ -28,6 +30,10 @@ type Timing = Pick<Config, "scrape_interval" | "retention_5s">;
 
 /** A line goes on over so many ticks of which one or two are missing. */
 const GAP_TICKS = 2.5;
+/** How long a request may take, and how far the two clocks may be apart. */
+const SLACK_MS = 5000;
+/** A snapshot may be a tick late, and this machine's idea of the service's time so far ahead. */
+const LEAST_LATE_MS = 2000;
 
 /**
  * The plan for a view of at most `points` rows.
@@ -55,15 +61,20 @@ export function planHistory(
   const last = Math.min(span.end, now); // nothing is known of the future
   const plan = { stepMs, baseMs, gapMs: gapOf(stepMs, intervalMs), from };
   if (isFine && stepMs === intervalMs) {
-    return { ...plan, rows: { start: from, end: last, points: null }, tail: null };
+    return { ...plan, rows: { start: from, end: last, points: null }, minutes: null, tail: null };
   }
-  // One row more in front makes the request longer than an hour where the view is.
-  const start = isFine ? from : from - stepMs;
-  const end = endOfBins(start, last, stepMs, now - intervalMs, isFine);
-  const rows = end > start ? bins(start, end, stepMs) : null;
-  const tailStart = Math.max(end, from);
-  const tail = isLive || tailStart <= last ? { start: tailStart, end: last, points: null } : null;
-  return { ...plan, rows, tail };
+  const end = endOfBins(from, last, stepMs, intervalMs, now);
+  if (isFine) {
+    // The service answers with snapshots up to an hour; what is over is part of the tail.
+    const fineEnd = end - from > HOUR_MS ? end - stepMs : end;
+    return {
+      ...plan,
+      rows: bins(from, fineEnd, stepMs),
+      minutes: null,
+      tail: tailOf(fineEnd, last, isLive),
+    };
+  }
+  return { ...plan, ...coarse(from, end, last, stepMs, isLive, timing, now) };
 }
 
 /**
@@ -77,17 +88,48 @@ export function planMinutes(span: Span, isLive: boolean, timing: Timing, now: nu
   const gapMs = gapOf(MINUTE_MS, intervalMs);
   const plan = { stepMs: MINUTE_MS, baseMs: MINUTE_MS, gapMs, from };
   if (hasSnapshots(span, timing, now)) {
-    return { ...plan, rows: null, tail: { start: from, end: last, points: null } };
+    const tail = { start: from, end: last, points: null };
+    return { ...plan, rows: null, minutes: null, tail };
   }
-  const start = from - 2 * MINUTE_MS;
-  const end = endOfBins(start, last, MINUTE_MS, now - intervalMs, false);
-  const tail = isLive || end <= last ? { start: end, end: last, points: null } : null;
-  return { ...plan, rows: end > start ? bins(start, end, MINUTE_MS) : null, tail };
+  const end = endOfBins(from, last, MINUTE_MS, intervalMs, now);
+  return { ...plan, ...coarse(from, end, last, MINUTE_MS, isLive, timing, now) };
+}
+
+/** Rows of averaged minutes up to `end`, and what comes after it. */
+function coarse(
+  from: number,
+  end: number,
+  last: number,
+  stepMs: number,
+  isLive: boolean,
+  timing: Timing,
+  now: number,
+): Pick<Plan, "rows" | "minutes" | "tail"> {
+  // Rows in front that nobody wants make the request longer than an hour where the view is.
+  let start = from - stepMs;
+  while (end - start <= HOUR_MS) start -= stepMs;
+  const rows = end > from ? bins(start, end, stepMs) : null;
+  const minute = Math.floor(last / MINUTE_MS) * MINUTE_MS;
+  if (end < minute && end < firstSnapshot(timing, now)) {
+    const minutes = { start: end, end: minute - 1, points: null };
+    return { rows, minutes, tail: tailOf(minute, last, isLive) };
+  }
+  return { rows, minutes: null, tail: tailOf(end, last, isLive) };
+}
+
+function tailOf(start: number, last: number, isLive: boolean): Slice | null {
+  return isLive || start <= last ? { start, end: last, points: null } : null;
+}
+
+/** From when on the service surely has all snapshots. */
+function firstSnapshot(timing: Timing, now: number): number {
+  return now - timing.retention_5s * 1000 + SLACK_MS;
 }
 
 /** Whether the service has snapshots for all of a span, and answers with them. */
 function hasSnapshots(span: Span, timing: Timing, now: number): boolean {
-  return lengthOf(span) <= HOUR_MS && span.start >= now - timing.retention_5s * 1000;
+  const length = Math.min(span.end, now) - span.start;
+  return length <= HOUR_MS && span.start >= firstSnapshot(timing, now);
 }
 
 /** A row missing between averages of several ticks is an outage of more than two of them. */
@@ -95,24 +137,21 @@ function gapOf(stepMs: number, intervalMs: number): number {
   return stepMs >= 2 * intervalMs ? 1.5 * stepMs : GAP_TICKS * stepMs;
 }
 
-/**
- * Where the complete bins of a view end: with the view, but before what may still grow. A snapshot
- * may be a tick late, so a bin that ended a moment ago is not complete yet.
- */
+/** Where the complete bins of a view end: with the view, but before what may still grow. */
 function endOfBins(
-  start: number,
+  from: number,
   last: number,
   stepMs: number,
-  completeUntil: number,
-  isFine: boolean,
+  intervalMs: number,
+  now: number,
 ): number {
-  const complete = Math.floor(completeUntil / stepMs) * stepMs;
+  const surelyComplete = now - Math.max(intervalMs, LEAST_LATE_MS);
+  const complete = Math.floor(surelyComplete / stepMs) * stepMs;
   const wanted = (Math.floor(last / stepMs) + 1) * stepMs;
-  const end = Math.max(start, Math.min(wanted, complete));
-  return isFine && end - start > HOUR_MS ? end - stepMs : end;
+  return Math.max(from, Math.min(wanted, complete));
 }
 
 /** Whole bins up to `end`, which is not in them: so the service makes them exactly `stepMs` wide. */
-function bins(start: number, end: number, stepMs: number): Slice {
-  return { start, end: end - 1, points: (end - start) / stepMs };
+function bins(start: number, end: number, stepMs: number): Slice | null {
+  return end > start ? { start, end: end - 1, points: (end - start) / stepMs } : null;
 }
