@@ -63,7 +63,7 @@ export function planHistory(
   if (isFine && stepMs === intervalMs) {
     return { ...plan, rows: { start: from, end: last, points: null }, minutes: null, tail: null };
   }
-  const end = endOfBins(from, last, stepMs, intervalMs, now);
+  const end = endOfBins(from, last, stepMs, timing, now);
   if (isFine) {
     // The service answers with snapshots up to an hour; what is over is part of the tail.
     const fineEnd = end - from > HOUR_MS ? end - stepMs : end;
@@ -91,7 +91,7 @@ export function planMinutes(span: Span, isLive: boolean, timing: Timing, now: nu
     const tail = { start: from, end: last, points: null };
     return { ...plan, rows: null, minutes: null, tail };
   }
-  const end = endOfBins(from, last, MINUTE_MS, intervalMs, now);
+  const end = endOfBins(from, last, MINUTE_MS, timing, now);
   return { ...plan, ...coarse(from, end, last, MINUTE_MS, isLive, timing, now) };
 }
 
@@ -109,7 +109,7 @@ function coarse(
   let start = from - stepMs;
   while (end - start <= HOUR_MS) start -= stepMs;
   const rows = end > from ? bins(start, end, stepMs) : null;
-  const minute = Math.floor(last / MINUTE_MS) * MINUTE_MS;
+  const minute = Math.floor(Math.min(last, completeUntil(timing, now)) / MINUTE_MS) * MINUTE_MS;
   if (end < minute && end < firstSnapshot(timing, now)) {
     const minutes = { start: end, end: minute - 1, points: null };
     return { rows, minutes, tail: tailOf(minute, last, isLive) };
@@ -119,6 +119,11 @@ function coarse(
 
 function tailOf(start: number, last: number, isLive: boolean): Slice | null {
   return isLive || start <= last ? { start, end: last, points: null } : null;
+}
+
+/** Until when no snapshot can be missing any more that may still come. */
+function completeUntil(timing: Timing, now: number): number {
+  return now - Math.max(timing.scrape_interval * 1000, LEAST_LATE_MS);
 }
 
 /** From when on the service surely has all snapshots. */
@@ -142,11 +147,10 @@ function endOfBins(
   from: number,
   last: number,
   stepMs: number,
-  intervalMs: number,
+  timing: Timing,
   now: number,
 ): number {
-  const surelyComplete = now - Math.max(intervalMs, LEAST_LATE_MS);
-  const complete = Math.floor(surelyComplete / stepMs) * stepMs;
+  const complete = Math.floor(completeUntil(timing, now) / stepMs) * stepMs;
   const wanted = (Math.floor(last / stepMs) + 1) * stepMs;
   return Math.max(from, Math.min(wanted, complete));
 }
