@@ -1,21 +1,21 @@
-import type { TargetReport } from "../api/types";
+import { useBoard } from "../lib/board";
 
 interface Props {
-  readonly targets: readonly TargetReport[] | null;
-  readonly reasons: readonly string[] | null;
-  /** Why the service could not be asked. */
-  readonly error: string | null;
   /** The service is not the one this page was loaded from. */
   readonly isOutdated: boolean;
 }
 
 /** What is wrong, in words: targets that are down, storage that does not take anything. */
-export function Banners({ targets, reasons, error, isOutdated }: Props) {
-  const down = (targets ?? []).filter(({ health }) => health === "down");
-  const storage = (reasons ?? []).filter((reason) => reason.startsWith("storage"));
+export function Banners({ isOutdated }: Props) {
+  const { targets, readiness } = useBoard();
+  const reports = targets.data ?? [];
+  const down = reports.filter(({ health }) => health === "down");
+  const storage = (readiness.data ?? []).filter((reason) => reason.startsWith("storage"));
   return (
     <div aria-live="polite" className="grid gap-2 empty:hidden">
-      {error !== null && <Banner kind="critical">zaidash does not answer: {error}</Banner>}
+      {readiness.error !== null && (
+        <Banner kind="critical">zaidash does not answer: {readiness.error}</Banner>
+      )}
       {storage.map((reason) => (
         <Banner key={reason} kind="critical">
           {reason}. New data wait in memory.
@@ -26,7 +26,7 @@ export function Banners({ targets, reasons, error, isOutdated }: Props) {
           {variant} target {url} is down: {last_error ?? "no reason given"}
         </Banner>
       ))}
-      {(targets ?? [])
+      {reports
         .filter(({ warning }) => warning)
         .map(({ url, warning }) => (
           <Banner key={url} kind="warning">

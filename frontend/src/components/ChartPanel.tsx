@@ -145,13 +145,13 @@ function useSources(history: History, before: History | undefined, span: Span): 
 
 /** Which of its states a panel is in. */
 export function usePanelState(history: History, hasRows: boolean): PanelState {
-  const { hasScraped, span } = useBoard();
+  const { readiness, span } = useBoard();
   const { error, retry, isLoading, question } = history;
   if (error !== null) return { kind: "failed", error, retry };
   if (question === null) return { kind: "loading" };
   if (hasRows) return { kind: "ready" };
   if (isLoading) return { kind: "loading" };
-  return span.isLive && !hasScraped
+  return span.isLive && readiness.data?.includes("no scrape yet")
     ? { kind: "empty", text: "No data yet: the first snapshot is still to come." }
     : { kind: "empty", text: "No data in this range." };
 }

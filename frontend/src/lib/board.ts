@@ -21,15 +21,13 @@ export interface Board {
   readonly span: Span & { readonly isLive: boolean };
   /** The variants shown. */
   readonly variants: readonly string[];
-  /** How many rows a chart has room for. */
-  readonly points: number;
   readonly histories: Readonly<Record<FieldGroup, History>>;
   /** The window before, where the user compares. */
   readonly before: Readonly<Partial<Record<FieldGroup, History>>>;
   readonly summaries: Readonly<Record<string, Summary>> | null;
   readonly targets: Polled<readonly TargetReport[]>;
-  /** Whether the service has made a snapshot at all. */
-  readonly hasScraped: boolean;
+  /** Why the service is not ready, an empty list where it is. */
+  readonly readiness: Polled<readonly string[]>;
 }
 
 const Context = createContext<Board | null>(null);

@@ -1,0 +1,107 @@
+import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
+import { fetchReasons, fetchSummary, fetchTargets } from "../api/client";
+import type { Config, TargetReport } from "../api/types";
+import type { Board } from "../lib/board";
+import { Live } from "../lib/live";
+import { planHistory } from "../lib/plan";
+import { coloursOf } from "../lib/theme";
+import { lengthOf, type Span } from "../lib/time";
+import { spanOf } from "../lib/view";
+import { PANELS } from "../panels";
+import { FIELD_GROUPS } from "../panels/spec";
+import { keyOf, type Question, questionBefore, useHistory } from "./use-history";
+import { useClock, useStream } from "./use-live";
+import { usePoints } from "./use-points";
+import { type Polled, usePoll } from "./use-poll";
+import { useTheme } from "./use-theme";
+import { useView } from "./use-view";
+
+/** How often to ask for what is not pushed, ms. */
+const TARGETS_EVERY_MS = 5_000;
+const READINESS_EVERY_MS = 10_000;
+
+/** The longer a window, the slower its totals change, and the more work they are. */
+function summaryEveryMs(lengthMs: number): number {
+  return Math.min(Math.max(lengthMs / 240, 10_000), 120_000);
+}
+
+/** All that the page draws from: the view, the history it asks for, and what is pushed. */
+export function useDashboard(config: Config, aheadMs: number): Board {
+  const [live] = useState(() => new Live(config, aheadMs));
+  live.aheadMs = aheadMs;
+  const view = useView();
+  useSyncExternalStore(live.subscribe, () => live.tick);
+  useStream(live, view.pausedAt !== null);
+  useClock(live, config.scrape_interval);
+
+  const theme = useTheme(view.theme);
+  const now = live.now();
+  const span = spanOf(view, now);
+  // What an address names but there is not would leave the page empty.
+  const panel = PANELS.some(({ id }) => id === view.panel) ? view.panel : null;
+  const points = usePoints(panel !== null);
+  const variant =
+    view.variant !== null && config.variants.includes(view.variant) ? view.variant : null;
+  const variants = useMemo(
+    () => (variant === null ? config.variants : [variant]),
+    [variant, config.variants],
+  );
+  const question: Question = {
+    variant,
+    variants,
+    lengthMs: lengthOf(span),
+    end: span.isLive ? null : span.end,
+  };
+  const before = view.isComparing ? questionBefore(question, now) : null;
+  const plan = (wanted: Span, isLive: boolean) =>
+    planHistory(wanted, isLive, points, config, live.now());
+  const planKey = String(points);
+  const histories = {
+    numbers: useHistory(live, FIELD_GROUPS.numbers, question, plan, planKey),
+    codes: useHistory(live, FIELD_GROUPS.codes, question, plan, planKey),
+    buckets: useHistory(live, FIELD_GROUPS.buckets, question, plan, planKey),
+  };
+  // In rows of the same width, though the window is a little longer.
+  const planBefore = (wanted: Span) => {
+    const rows = Math.ceil((points * lengthOf(wanted)) / question.lengthMs);
+    return planHistory(wanted, false, rows, config, live.now());
+  };
+  const numbersBefore = useHistory(live, FIELD_GROUPS.numbers, before, planBefore, planKey);
+  const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, planBefore, planKey);
+  const targets = useTargets(live);
+  const readiness = usePoll("readiness", fetchReasons, READINESS_EVERY_MS);
+  // The charts first: a summary of a week is as much work as all of them.
+  const isLoading = Object.values(histories).some((history) => history.isLoading);
+  const summary = usePoll(
+    isLoading ? null : keyOf(question),
+    (signal) => fetchSummary(question, signal),
+    span.isLive ? summaryEveryMs(question.lengthMs) : null,
+  );
+  return {
+    live,
+    config,
+    view: { ...view, variant, panel },
+    theme,
+    colours: coloursOf(theme),
+    now,
+    span,
+    variants,
+    histories,
+    before: view.isComparing ? { numbers: numbersBefore, codes: codesBefore } : {},
+    summaries: summary.data,
+    targets,
+    readiness,
+  };
+}
+
+function useTargets(live: Live): Polled<readonly TargetReport[]> {
+  const targets = usePoll("targets", fetchTargets, TARGETS_EVERY_MS);
+  const { data, refresh } = targets;
+  useEffect(() => live.check(data ?? []), [live, data]);
+  // Why a variant's health has changed is known to its targets.
+  const { healthChanges } = live;
+  useEffect(() => {
+    if (healthChanges > 0) refresh();
+  }, [healthChanges, refresh]);
+  return targets;
+}
