@@ -5,6 +5,9 @@ import type { Span } from "../lib/time";
 import { type Tip, Tooltip } from "./tooltip";
 import { decide, type Shown } from "./update";
 
+/** How often the window follows the wheel, ms. */
+const PAN_EVERY_MS = 200;
+
 interface Size {
   readonly width: number;
   readonly height: number;
@@ -75,15 +78,27 @@ export function Plot(props: Props) {
   useEffect(() => {
     const parent = element.current;
     if (!parent) return;
+    let share = 0;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const move = () => {
+      timer = undefined;
+      latest.current.onPan(share);
+      share = 0;
+    };
     const onWheel = (event: WheelEvent) => {
       const isSideways = Math.abs(event.deltaX) > Math.abs(event.deltaY);
       const delta = event.shiftKey ? event.deltaY || event.deltaX : isSideways ? event.deltaX : 0;
       if (delta === 0) return;
       event.preventDefault();
-      latest.current.onPan(delta / Math.max(parent.clientWidth, 1));
+      share += delta / Math.max(parent.clientWidth, 1);
+      // A trackpad turns the wheel sixty times a second; each move is a question to the service.
+      timer ??= setTimeout(move, PAN_EVERY_MS);
     };
     parent.addEventListener("wheel", onWheel, { passive: false });
-    return () => parent.removeEventListener("wheel", onWheel);
+    return () => {
+      clearTimeout(timer);
+      parent.removeEventListener("wheel", onWheel);
+    };
   }, []);
 
   // Leave nothing behind.

@@ -6,14 +6,14 @@ import { DashSwatch } from "./Swatch";
 
 /** The values of a panel now, one per variant; a dash where the newest snapshot is too old. */
 export function Current({ tell }: { readonly tell: (snapshot: Snapshot) => string }) {
-  const { variants, live, config, now, span } = useBoard();
-  if (!span.isLive) return null;
+  const { variants, live, config, view, span } = useBoard();
+  if (view.window) return null;
   return (
     <p className="flex min-h-5 flex-wrap gap-x-4 text-muted">
       {variants.map((variant) => {
         const snapshot = live.latest.get(variant);
         const text =
-          snapshot && isFresh(snapshot.timestamp, now, config.scrape_interval)
+          snapshot && isFresh(snapshot.timestamp, span.end, config.scrape_interval)
             ? tell(snapshot)
             : NOTHING;
         return (

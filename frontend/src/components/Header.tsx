@@ -2,7 +2,7 @@ import { type FormEvent, useEffect, useState } from "react";
 import { changeView } from "../hooks/use-view";
 import { useBoard } from "../lib/board";
 import { THEMES } from "../lib/theme";
-import { fromLocalInput, RANGES, toLocalInput } from "../lib/time";
+import { formatDuration, fromLocalInput, RANGES, toLocalInput } from "../lib/time";
 import { SHORTEST_MS } from "../lib/view";
 import { ConnectionBadge } from "./ConnectionBadge";
 import { Icon } from "./Icon";
@@ -119,7 +119,8 @@ function VariantSwitch() {
 
 /** Two fields for a window of one's own. */
 function CustomWindow({ onDone }: { readonly onDone: () => void }) {
-  const { span } = useBoard();
+  const { span, now, config } = useBoard();
+  const keptMs = Math.max(config.retention_1m, config.retention_5s) * 1000;
   const [start, setStart] = useState(toLocalInput(span.start));
   const [end, setEnd] = useState(toLocalInput(span.end));
   const [problem, setProblem] = useState<string | null>(null);
@@ -129,8 +130,12 @@ function CustomWindow({ onDone }: { readonly onDone: () => void }) {
     if (from === null || to === null) setProblem("Enter both times.");
     else if (to - from < SHORTEST_MS) {
       setProblem(`The end has to be ${SHORTEST_MS / 1000} s or more after the beginning.`);
+    } else if (from > now) {
+      setProblem("The beginning lies in the future.");
+    } else if (to < now - keptMs) {
+      setProblem(`Nothing is kept for longer than ${formatDuration(keptMs)}.`);
     } else {
-      changeView({ window: { start: from, end: to } });
+      changeView({ window: { start: Math.max(from, 0), end: to } });
       onDone();
     }
   };

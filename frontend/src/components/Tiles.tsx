@@ -45,11 +45,11 @@ function Tile({ tile }: { readonly tile: TileSpec }) {
   );
 }
 
-/** What a variant's tiles tell of: now, or the whole of a fixed window. */
+/** What a variant's tiles tell of: now, or when it was paused, or the whole of a window. */
 function readingFor(board: Board, variant: string): Reading | null {
-  if (!board.span.isLive) return board.summaries?.[variant] ?? null;
+  if (board.view.window) return board.summaries?.[variant] ?? null;
   const snapshot = board.live.latest.get(variant);
-  return snapshot && isFresh(snapshot.timestamp, board.now, board.config.scrape_interval)
+  return snapshot && isFresh(snapshot.timestamp, board.span.end, board.config.scrape_interval)
     ? readingOf(snapshot)
     : null;
 }
@@ -181,6 +181,7 @@ function Comparison() {
             <h2 className="text-xs font-medium text-muted">
               {variant} against {first}
             </h2>
+            {parts.length === 0 && <p className="text-muted">not known yet</p>}
             <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 2xl:flex 2xl:gap-x-2">
               {parts.map(({ what, change }) => (
                 <Fragment key={what}>
@@ -188,7 +189,6 @@ function Comparison() {
                   <dd className="font-semibold 2xl:mr-6">{change}</dd>
                 </Fragment>
               ))}
-              {parts.length === 0 && <dd className="text-muted">not known yet</dd>}
             </dl>
           </section>
         );

@@ -6,11 +6,11 @@ import { Live } from "../lib/live";
 import { planHistory } from "../lib/plan";
 import { coloursOf } from "../lib/theme";
 import { lengthOf, type Span } from "../lib/time";
-import { spanOf } from "../lib/view";
+import { keptOf, spanOf } from "../lib/view";
 import { PANELS } from "../panels";
 import { FIELD_GROUPS } from "../panels/spec";
 import { keyOf, type Question, questionBefore, useHistory } from "./use-history";
-import { useClock, useStream } from "./use-live";
+import { useClock, usePausedSnapshots, useStream } from "./use-live";
 import { usePoints } from "./use-points";
 import { type Polled, usePoll } from "./use-poll";
 import { useTheme } from "./use-theme";
@@ -32,8 +32,10 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   const view = useView();
   useSyncExternalStore(live.subscribe, () => live.tick);
   useStream(live, view.pausedAt !== null);
+  usePausedSnapshots(live, config, view.pausedAt);
   useClock(live, config.scrape_interval);
 
+  const keptMs = Math.max(config.retention_1m, config.retention_5s) * 1000;
   const theme = useTheme(view.theme);
   const now = live.now();
   const span = spanOf(view, now);
@@ -54,7 +56,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   };
   const before = view.isComparing ? questionBefore(question, now) : null;
   const plan = (wanted: Span, isLive: boolean) =>
-    planHistory(wanted, isLive, points, config, live.now());
+    planHistory(keptOf(wanted, live.now(), keptMs), isLive, points, config, live.now());
   const planKey = String(points);
   const histories = {
     numbers: useHistory(live, FIELD_GROUPS.numbers, question, plan, planKey),
@@ -64,16 +66,18 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   // In rows of the same width, though the window is a little longer.
   const planBefore = (wanted: Span) => {
     const rows = Math.ceil((points * lengthOf(wanted)) / question.lengthMs);
-    return planHistory(wanted, false, rows, config, live.now());
+    return planHistory(keptOf(wanted, live.now(), keptMs), false, rows, config, live.now());
   };
   const numbersBefore = useHistory(live, FIELD_GROUPS.numbers, before, planBefore, planKey);
   const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, planBefore, planKey);
   const targets = useTargets(live);
   const readiness = usePoll("readiness", fetchReasons, READINESS_EVERY_MS);
+  // Nothing is kept of it, so there is nothing to ask.
+  const isGone = span.end < now - keptMs;
   // The charts first: a summary of a week is as much work as all of them.
   const isLoading = Object.values(histories).some((history) => history.isLoading);
   const summary = usePoll(
-    isLoading ? null : keyOf(question),
+    isLoading || isGone ? null : keyOf(question),
     (signal) => fetchSummary(question, signal),
     span.isLive ? summaryEveryMs(question.lengthMs) : null,
   );
@@ -88,7 +92,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
     variants,
     histories,
     before: view.isComparing ? { numbers: numbersBefore, codes: codesBefore } : {},
-    summaries: summary.data,
+    summaries: isGone ? null : summary.data,
     targets,
     readiness,
   };

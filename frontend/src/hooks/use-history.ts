@@ -86,6 +86,7 @@ export function useHistory(
     }
     const isLive = question.end === null;
     if (isPauseOf(answer.question, question, live.now())) {
+      for (const timeline of answer.timelines.values()) timeline.show();
       setAnswer({ ...answer, question });
       setAnsweredKey(key);
       return;

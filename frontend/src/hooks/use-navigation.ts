@@ -1,11 +1,14 @@
 import { useMemo, useRef } from "react";
 import { useBoard } from "../lib/board";
-import { MINUTE_MS, pan, type Span } from "../lib/time";
+import { lengthOf, MINUTE_MS, pan, type Span } from "../lib/time";
 import { zoomTo } from "../lib/view";
 import { changeView } from "./use-view";
 
 /** Where there are only minutes left, less than this would be a chart of a dot or two. */
 const SHORTEST_OLD_MS = 5 * MINUTE_MS;
+
+/** A move by less than this share of the window is none. */
+const LEAST_MOVE = 0.005;
 
 interface Navigation {
   readonly onZoom: (span: Span) => void;
@@ -34,7 +37,9 @@ export function useNavigation(): Navigation {
         const now = live.now();
         const oldest = now - Math.max(config.retention_1m, config.retention_5s) * 1000;
         const moved = pan(span, share, oldest, now);
-        if (moved.start !== span.start) changeView({ window: moved }, view.window !== null);
+        // At either end there is nowhere to go, but for the time that has passed meanwhile.
+        if (Math.abs(moved.start - span.start) < LEAST_MOVE * lengthOf(span)) return;
+        changeView({ window: moved }, view.window !== null);
       },
     }),
     [],

@@ -80,6 +80,12 @@ export class Live {
     this.stream.close();
   }
 
+  /** Take snapshots for the newest that are not from the stream, which a paused page has not. */
+  seed(snapshots: Iterable<Snapshot>): void {
+    for (const snapshot of snapshots) this.latest.set(snapshot.variant, snapshot);
+    this.changed();
+  }
+
   /**
    * Told of targets that were scraped: open the stream again where it is silent all the same. A
    * connection that a sleeping laptop or a firewall has lost looks open for a long time.

@@ -142,7 +142,10 @@ function gapOf(stepMs: number, intervalMs: number): number {
   return stepMs >= 2 * intervalMs ? 1.5 * stepMs : GAP_TICKS * stepMs;
 }
 
-/** Where the complete bins of a view end: with the view, but before what may still grow. */
+/**
+ * Where the complete bins of a view end: before the one that the view's end cuts through, and before
+ * what may still grow. Where the snapshots are gone, nothing can be cut.
+ */
 function endOfBins(
   from: number,
   last: number,
@@ -151,7 +154,8 @@ function endOfBins(
   now: number,
 ): number {
   const complete = Math.floor(completeUntil(timing, now) / stepMs) * stepMs;
-  const wanted = (Math.floor(last / stepMs) + 1) * stepMs;
+  const isGone = last < firstSnapshot(timing, now);
+  const wanted = Math.floor((last + (isGone ? stepMs : 1)) / stepMs) * stepMs;
   return Math.max(from, Math.min(wanted, complete));
 }
 

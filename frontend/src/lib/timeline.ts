@@ -107,10 +107,13 @@ export class Timeline {
     for (const snapshot of snapshots) this.add(snapshot);
     this.write();
     const isWorthIt = this.stepMs < GROWTH_SHOWN_MS || this.newest - this.shown >= GROWTH_SHOWN_MS;
-    if (isWorthIt && this.newest > this.shown) {
-      this.version += 1;
-      this.shown = this.newest;
-    }
+    if (isWorthIt && this.newest > this.shown) this.show();
+  }
+
+  /** Have the row that grows drawn as it is now. */
+  show(): void {
+    this.version += 1;
+    this.shown = this.newest;
   }
 
   /** Forget rows that end before a time. */

@@ -38,17 +38,22 @@ export const DEFAULT_VIEW: View = {
 /** The least a window may be long: less holds no two ticks. */
 export const SHORTEST_MS = 10_000;
 
-/** The view in an address's query string; what makes no sense counts as not given. */
-export function parseView(search: string): View {
+/** How much this machine's clock may be behind the service's. */
+const CLOCK_ERROR_MS = 60_000;
+
+/** The view in an address's query string; what makes no sense at `now` counts as not given. */
+export function parseView(search: string, now = Date.now()): View {
   const query = new URLSearchParams(search);
   const range = RANGES.find(({ key }) => key === query.get("range"))?.key ?? DEFAULT_VIEW.range;
   const theme = THEMES.find((one) => one === query.get("theme")) ?? DEFAULT_VIEW.theme;
   const [start, end] = [parseMs(query.get("start")), parseMs(query.get("end"))];
+  const isPast = (ms: number | null): ms is number => ms !== null && ms <= now + CLOCK_ERROR_MS;
+  const paused = parseMs(query.get("paused"));
   return {
     variant: query.get("variant") || null,
     range,
-    window: start !== null && end !== null && end - start >= SHORTEST_MS ? { start, end } : null,
-    pausedAt: parseMs(query.get("paused")),
+    window: isPast(start) && end !== null && end - start >= SHORTEST_MS ? { start, end } : null,
+    pausedAt: isPast(paused) ? paused : null,
     theme,
     hidden: new Set((query.get("hidden") ?? "").split(",").filter(Boolean)),
     panel: query.get("panel") || null,
@@ -107,6 +112,12 @@ export function spanOf(view: View, now: number): Span & { readonly isLive: boole
   if (view.window) return { ...view.window, isLive: false };
   const end = view.pausedAt ?? now;
   return { start: end - rangeMs(view.range), end, isLive: view.pausedAt === null };
+}
+
+/** The part of a span of which there may be something; nothing is kept for longer than `keptMs`. */
+export function keptOf(span: Span, now: number, keptMs: number): Span {
+  const oldest = now - keptMs - MINUTE_MS;
+  return { start: Math.max(span.start, oldest), end: Math.max(span.end, oldest) };
 }
 
 /** A window around what was dragged over, rounded to seconds and no shorter than can be shown. */

@@ -11,6 +11,7 @@ import { type Format, formatCount, formatMs, formatPercent } from "../lib/format
 import { type MinuteKey, type MinuteRow, minuteRows, type Sorting, sortRows } from "../lib/minutes";
 import { planMinutes } from "../lib/plan";
 import { formatClock, formatDate } from "../lib/time";
+import { keptOf } from "../lib/view";
 
 export const HISTORY = "history";
 
@@ -55,6 +56,7 @@ export function HistoryPanel() {
   const { live, config, span, variants, view } = board;
   const [seenRef, isSeen] = useSeen();
   const lengthMs = span.end - span.start;
+  const keptMs = Math.max(config.retention_1m, config.retention_5s) * 1000;
   const question: Question = {
     variant: view.variant,
     variants,
@@ -65,7 +67,7 @@ export function HistoryPanel() {
     live,
     FIELDS,
     isSeen ? question : null,
-    (wanted, isLive) => planMinutes(wanted, isLive, config, live.now()),
+    (wanted, isLive) => planMinutes(keptOf(wanted, live.now(), keptMs), isLive, config, live.now()),
     "minutes",
   );
   const { sorting } = view;
