@@ -1,4 +1,4 @@
-import { Fragment, useEffect, useState } from "react";
+import { Fragment, useCallback, useEffect, useState } from "react";
 import { fetchConfig } from "./api/client";
 import type { Config } from "./api/types";
 import { Banners } from "./components/Banners";
@@ -11,7 +11,7 @@ import { usePoll } from "./hooks/use-poll";
 import { useShortcuts } from "./hooks/use-shortcuts";
 import { useTheme } from "./hooks/use-theme";
 import { useView } from "./hooks/use-view";
-import { BoardProvider, useBoard } from "./lib/board";
+import { BoardProvider, ChoicesProvider, useBoard } from "./lib/board";
 import { PANELS } from "./panels";
 
 /** The page: first the service's settings, without which nothing can be asked. */
@@ -59,13 +59,16 @@ interface Props {
 }
 
 function Dashboard({ config, aheadMs, isOutdated }: Props) {
+  const board = useDashboard(config, aheadMs);
   return (
-    <BoardProvider value={useDashboard(config, aheadMs)}>
-      <Page>
-        <Banners isOutdated={isOutdated} />
-        <Panels />
-      </Page>
-    </BoardProvider>
+    <ChoicesProvider value={board.choices}>
+      <BoardProvider value={board}>
+        <Page>
+          <Banners isOutdated={isOutdated} />
+          <Panels />
+        </Page>
+      </BoardProvider>
+    </ChoicesProvider>
   );
 }
 
@@ -92,10 +95,11 @@ function Page({ children }: { readonly children: React.ReactNode }) {
   const board = useBoard();
   const [isHelping, setIsHelping] = useState(false);
   const { onPan } = useNavigation();
-  useShortcuts(board, { onPan, onHelp: () => setIsHelping(true) });
+  const onHelp = useCallback(() => setIsHelping(true), []);
+  useShortcuts(board, { onPan, onHelp });
   return (
     <div className="flex min-h-dvh flex-col">
-      <Header onHelp={() => setIsHelping(true)} />
+      <Header onHelp={onHelp} />
       <main className="mx-auto flex w-full max-w-[3840px] flex-1 flex-col gap-3 p-3 lg:p-4">
         {children}
       </main>

@@ -1,4 +1,4 @@
-import { type RefObject, useEffect, useLayoutEffect, useRef } from "react";
+import { type RefObject, useEffect, useLayoutEffect, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Span } from "../lib/time";
@@ -32,6 +32,7 @@ export function Plot(props: Props) {
   const element = useRef<HTMLDivElement>(null);
   const tooltip = useRef<Tooltip | null>(null);
   const shown = useRef<Shown | null>(null);
+  const isSeen = useIsSeen(element);
   const latest = useRef(props);
   latest.current = props;
 
@@ -39,6 +40,8 @@ export function Plot(props: Props) {
   useLayoutEffect(() => {
     const { shape, data, span, options } = props;
     const decision = decide(shown.current, { shape, data, span });
+    // What is out of sight is brought up to date when it comes into sight.
+    if (!isSeen && chart.current) return;
     shown.current = { shape, data, span };
     if (decision === "update") {
       chart.current?.batch(() => {
@@ -119,4 +122,19 @@ export function Plot(props: Props) {
 
 function sizeOf(element: HTMLElement): Size {
   return { width: Math.max(element.clientWidth, 1), height: Math.max(element.clientHeight, 1) };
+}
+
+/** Whether an element is in sight, or nearly. */
+function useIsSeen(element: RefObject<HTMLElement | null>): boolean {
+  const [isSeen, setIsSeen] = useState(true);
+  useEffect(() => {
+    if (!element.current) return;
+    const observer = new IntersectionObserver(
+      (entries) => setIsSeen(entries.at(-1)?.isIntersecting ?? true),
+      { rootMargin: "200px" },
+    );
+    observer.observe(element.current);
+    return () => observer.disconnect();
+  }, [element]);
+  return isSeen;
 }

@@ -4,7 +4,7 @@ import type { Colours } from "../lib/theme";
 import type { ChartSpec } from "./spec";
 
 /** What a chart shows as a table: a line per time, a column per line of the chart. */
-export function chartCsv({ data, lines, span }: ChartSpec): string {
+export function chartCsv({ data, lines, span, outages }: ChartSpec): string {
   const header = lines.map(
     ({ label, variant, isBefore }) => `${variant} ${label}${isBefore ? " before" : ""}`,
   );
@@ -14,8 +14,7 @@ export function chartCsv({ data, lines, span }: ChartSpec): string {
   for (let i = 0; i < times.length; i += 1) {
     const ms = Math.round((times[i] ?? 0) * 1000);
     const values = told.map((column) => column[i]);
-    // What only marks an outage is no row.
-    if (ms >= span.start && ms <= span.end && values.some((value) => value != null)) {
+    if (ms >= span.start && ms <= span.end && !outages.has(i)) {
       rows.push([isoTime(ms), ...values]);
     }
   }

@@ -30,6 +30,7 @@ function specOf(change: Partial<ChartSpec> = {}): ChartSpec {
     lines: [line()],
     data: [[1000], [1]],
     span: SPAN,
+    outages: new Set(),
     left: { format: formatMs },
     right: null,
     ...change,

@@ -38,6 +38,8 @@ export interface ChartSpec {
   /** Times in s, then a column per line. */
   readonly data: AlignedData;
   readonly span: Span;
+  /** Places that only mark an outage: there is no row of any variant. */
+  readonly outages: ReadonlySet<number>;
   readonly left: Axis;
   readonly right: Axis | null;
 }

@@ -1,4 +1,4 @@
-import { useMemo, useRef } from "react";
+import { memo, type RefObject, useMemo, useRef } from "react";
 import type uPlot from "uplot";
 import { chartCsv, downloadCsv, downloadPng } from "../chart/export";
 import { lineOptions } from "../chart/options";
@@ -7,23 +7,28 @@ import type { ChartSpec } from "../chart/spec";
 import type { Tip } from "../chart/tooltip";
 import { shapeOf } from "../chart/update";
 import type { History } from "../hooks/use-history";
-import { useNavigation } from "../hooks/use-navigation";
+import { type Navigation, useNavigation } from "../hooks/use-navigation";
 import { changeView } from "../hooks/use-view";
-import { useBoard } from "../lib/board";
+import { type Board, useBoard } from "../lib/board";
 import { chartOf, type Source } from "../lib/chart-data";
 import { describeChart } from "../lib/describe";
+import type { Live } from "../lib/live";
 import type { Column } from "../lib/series";
+import { coloursOf, type Theme } from "../lib/theme";
 import { lengthOf, type Span } from "../lib/time";
-import type { PanelSpec } from "../panels/spec";
+import type { PanelSpec, SeriesSpec } from "../panels/spec";
 import { Current } from "./Current";
 import { IconButton } from "./IconButton";
 import { Legend } from "./Legend";
 import { Panel, type PanelState } from "./Panel";
 
+/** A live window stands still for no longer than this, ms. */
+const LONGEST_REST_MS = 10_000;
+
 /** A panel with a chart of lines, made from its description. */
 export function ChartPanel({ panel }: { readonly panel: PanelSpec }) {
   const board = useBoard();
-  const { view, theme, colours, summaries, variants, live } = board;
+  const { view, theme, summaries, variants, live } = board;
   const history = board.histories[panel.group];
   const span = useShownSpan(history);
   const navigation = useNavigation();
@@ -35,25 +40,56 @@ export function ChartPanel({ panel }: { readonly panel: PanelSpec }) {
   const isLogarithmic = view.isLogarithmic && panel.canBeLogarithmic === true;
   // Rows change only with a version; the window moves on between them, without new columns.
   // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the sources
-  const spec = useMemo(
-    () => chartOf(panel, sources, span, { theme, hidden: view.hidden, isLogarithmic }),
-    [panel, history.timelines, before?.timelines, versions, theme, view.hidden, isLogarithmic],
-  );
-  const series = panel
-    .series(
-      sources.map(({ timeline }) => timeline),
-      theme,
-    )
-    .filter(({ isOnlyCompared }) => !isOnlyCompared);
-  const shape = `${theme} ${shapeOf(spec)}`;
-  const hasTotals = panel.totals !== undefined && summaries !== null;
+  const { spec, series, shape, description } = useMemo(() => {
+    const options = { theme, hidden: view.hidden, isLogarithmic };
+    const made = chartOf(panel, sources, span, options);
+    const timelines = sources.map(({ timeline }) => timeline);
+    return {
+      spec: made,
+      series: panel.series(timelines, theme).filter(({ isOnlyCompared }) => !isOnlyCompared),
+      shape: `${theme} ${shapeOf(made)}`,
+      description: describeChart(panel.title, made.lines, made.data.slice(1) as never),
+    };
+  }, [panel, history.timelines, before?.timelines, versions, theme, view.hidden, isLogarithmic]);
+  const state = usePanelState(history, spec.data[0].length > 0);
+  const totals = panel.totals ? summaries : null;
 
+  return (
+    <ChartCard
+      {...{ panel, spec, series, shape, description, span, state, totals, isLogarithmic }}
+      {...{ theme, variants, navigation, live, chart }}
+    />
+  );
+}
+
+interface CardProps {
+  readonly panel: PanelSpec;
+  readonly spec: ChartSpec;
+  readonly series: readonly SeriesSpec[];
+  readonly shape: string;
+  readonly description: string;
+  readonly span: Span;
+  readonly state: PanelState;
+  readonly totals: Board["summaries"];
+  readonly isLogarithmic: boolean;
+  readonly theme: Theme;
+  readonly variants: readonly string[];
+  readonly navigation: Navigation;
+  readonly live: Live;
+  readonly chart: RefObject<uPlot | null>;
+}
+
+/** What a panel looks like; at most ticks nothing of it changes but the values beside the title. */
+const ChartCard = memo(function ChartCard(props: CardProps) {
+  const { panel, spec, series, shape, description, span, state, totals, isLogarithmic } = props;
+  const { theme, variants, navigation, live, chart } = props;
+  const colours = coloursOf(theme);
   return (
     <Panel
       id={panel.id}
       title={panel.title}
       unit={panel.unit}
-      state={usePanelState(history, spec.data[0].length > 0)}
+      state={state}
       current={<Current tell={panel.current} />}
       actions={
         <>
@@ -63,7 +99,7 @@ export function ChartPanel({ panel }: { readonly panel: PanelSpec }) {
               title="Logarithmic axis"
               label={`${panel.title}: logarithmic axis`}
               isPressed={isLogarithmic}
-              onClick={() => changeView({ isLogarithmic: !view.isLogarithmic })}
+              onClick={() => changeView({ isLogarithmic: !isLogarithmic })}
             />
           )}
           <IconButton
@@ -86,10 +122,10 @@ export function ChartPanel({ panel }: { readonly panel: PanelSpec }) {
       }
       below={<Legend panel={panel.id} series={series} />}
     >
-      {hasTotals && (
+      {totals && (
         <dl className="flex min-h-5 flex-wrap gap-x-4 text-xs text-muted">
           {variants.map((variant) => {
-            const summary = summaries[variant];
+            const summary = totals[variant];
             return (
               summary && (
                 <div key={variant} className="flex gap-1">
@@ -110,20 +146,26 @@ export function ChartPanel({ panel }: { readonly panel: PanelSpec }) {
           options={(size, shown) => lineOptions(spec, shown, size, colours, navigation)}
           tip={(u) => tipOf(u, spec)}
           onPan={navigation.onPan}
-          description={describeChart(panel.title, spec.lines, spec.data.slice(1) as never)}
+          description={description}
         />
       </div>
     </Panel>
   );
-}
+});
 
-/** The time the answered question is about: while another is asked, the old picture stays. */
+/**
+ * The time the answered question is about: while another is asked, the old picture stays. A live
+ * window moves on row by row, and not between them: a row is about a pixel wide.
+ */
 export function useShownSpan(history: History): Span {
   const { span, now } = useBoard();
-  const { question } = history;
-  if (question === null) return span;
-  const end = question.end ?? now;
-  return { start: end - question.lengthMs, end };
+  const { question, timelines } = history;
+  const [timeline] = timelines.values();
+  const step = Math.min(timeline?.stepMs ?? 1, LONGEST_REST_MS);
+  const asked = question ?? { lengthMs: lengthOf(span), end: span.isLive ? null : span.end };
+  const end = asked.end ?? Math.ceil(now / step) * step;
+  const start = end - asked.lengthMs;
+  return useMemo(() => ({ start, end }), [start, end]);
 }
 
 /** The timelines to draw, with those of the window before where the user compares. */
@@ -147,13 +189,16 @@ function useSources(history: History, before: History | undefined, span: Span): 
 export function usePanelState(history: History, hasRows: boolean): PanelState {
   const { readiness, span } = useBoard();
   const { error, retry, isLoading, question } = history;
-  if (error !== null) return { kind: "failed", error, retry };
-  if (question === null) return { kind: "loading" };
-  if (hasRows) return { kind: "ready" };
-  if (isLoading) return { kind: "loading" };
-  return span.isLive && readiness.data?.includes("no scrape yet")
-    ? { kind: "empty", text: "No data yet: the first snapshot is still to come." }
-    : { kind: "empty", text: "No data in this range." };
+  const isYoung = span.isLive && (readiness.data ?? []).includes("no scrape yet");
+  const isAnswered = question !== null;
+  return useMemo(() => {
+    if (error !== null) return { kind: "failed", error, retry };
+    if (!isAnswered || (isLoading && !hasRows)) return { kind: "loading" };
+    if (hasRows) return { kind: "ready" };
+    return isYoung
+      ? { kind: "empty", text: "No data yet: the first snapshot is still to come." }
+      : { kind: "empty", text: "No data in this range." };
+  }, [error, retry, isAnswered, isLoading, hasRows, isYoung]);
 }
 
 /** All lines at the place of the pointer, a column per variant. */

@@ -1,6 +1,6 @@
-import { type FormEvent, useEffect, useState } from "react";
+import { type FormEvent, memo, useEffect, useState } from "react";
 import { changeView } from "../hooks/use-view";
-import { useBoard } from "../lib/board";
+import { useBoard, useChoices } from "../lib/board";
 import { THEMES } from "../lib/theme";
 import { formatDuration, fromLocalInput, RANGES, toLocalInput } from "../lib/time";
 import { SHORTEST_MS } from "../lib/view";
@@ -9,8 +9,8 @@ import { Icon } from "./Icon";
 import { IconButton } from "./IconButton";
 
 /** Name, connection, and all the choices that hold for the whole page. */
-export function Header({ onHelp }: { readonly onHelp: () => void }) {
-  const { config, view, live } = useBoard();
+export const Header = memo(function Header({ onHelp }: { readonly onHelp: () => void }) {
+  const { config, view, live } = useChoices();
   const [isCustom, setIsCustom] = useState(false);
   const isPaused = view.pausedAt !== null;
   return (
@@ -89,10 +89,10 @@ export function Header({ onHelp }: { readonly onHelp: () => void }) {
       {view.window && <WindowBar />}
     </header>
   );
-}
+});
 
 function VariantSwitch() {
-  const { config, view } = useBoard();
+  const { config, view } = useChoices();
   const { variants } = config;
   return (
     <fieldset className="segments" aria-label="Variant">

@@ -1,5 +1,6 @@
+import { memo } from "react";
 import { changeView } from "../hooks/use-view";
-import { useBoard } from "../lib/board";
+import { useChoices } from "../lib/board";
 import { toggleSeries } from "../lib/view";
 import { DashSwatch } from "./Swatch";
 
@@ -13,8 +14,8 @@ interface Props {
 }
 
 /** The series of a panel, to be switched off and on, and the line patterns of the variants. */
-export function Legend({ panel, series }: Props) {
-  const { view, variants, config } = useBoard();
+export const Legend = memo(function Legend({ panel, series }: Props) {
+  const { view, variants, config } = useChoices();
   const ids = series.map(({ id }) => id);
   return (
     <ul
@@ -57,4 +58,4 @@ export function Legend({ panel, series }: Props) {
         ))}
     </ul>
   );
-}
+});

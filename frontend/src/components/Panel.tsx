@@ -1,6 +1,6 @@
 import { type ReactNode, useEffect, useId, useRef } from "react";
 import { changeView } from "../hooks/use-view";
-import { useBoard } from "../lib/board";
+import { useChoices } from "../lib/board";
 import { ErrorBoundary } from "./ErrorBoundary";
 import { IconButton } from "./IconButton";
 
@@ -31,7 +31,7 @@ let left: string | null = null;
 export function Panel(props: Props) {
   const { id, title, unit, state, current, actions, below, isWide = false, children } = props;
   const titleId = useId();
-  const isFull = useBoard().view.panel === id;
+  const isFull = useChoices().view.panel === id;
   const section = useRef<HTMLElement>(null);
 
   // Who opens a panel goes on reading there, and who leaves it, where it came from.

@@ -74,14 +74,14 @@ function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant:
         {first && (
           <span className="text-xl font-semibold whitespace-nowrap">
             {first.label && (
-              <span className="mr-1 text-[11px] font-normal text-muted">{first.label}</span>
+              <span className="text-[11px] font-normal text-muted">{first.label} </span>
             )}
             {tell(first)}
           </span>
         )}
         {others.map((value) => (
           <span key={value.label} className="text-[13px] whitespace-nowrap">
-            <span className="mr-1 text-[11px] text-muted">{value.label}</span>
+            <span className="text-[11px] text-muted">{value.label} </span>
             {tell(value)}
           </span>
         ))}

@@ -37,7 +37,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
 
   const keptMs = Math.max(config.retention_1m, config.retention_5s) * 1000;
   const theme = useTheme(view.theme);
-  const now = live.now();
+  const now = live.drawnAt;
   const span = spanOf(view, now);
   // What an address names but there is not would leave the page empty.
   const panel = PANELS.some(({ id }) => id === view.panel) ? view.panel : null;
@@ -81,15 +81,17 @@ export function useDashboard(config: Config, aheadMs: number): Board {
     (signal) => fetchSummary(question, signal),
     span.isLive ? summaryEveryMs(question.lengthMs) : null,
   );
+  const choices = useMemo(
+    () => ({ live, config, view: { ...view, variant, panel }, variants }),
+    [live, config, view, variant, panel, variants],
+  );
   return {
-    live,
-    config,
-    view: { ...view, variant, panel },
+    ...choices,
+    choices,
     theme,
     colours: coloursOf(theme),
     now,
     span,
-    variants,
     histories,
     before: view.isComparing ? { numbers: numbersBefore, codes: codesBefore } : {},
     summaries: isGone ? null : summary.data,

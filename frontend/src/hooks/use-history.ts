@@ -3,7 +3,7 @@ import { fetchColumns, snapshotsOf } from "../api/client";
 import type { Columns, Field, Snapshot } from "../api/types";
 import type { Live } from "../lib/live";
 import type { Plan, Slice } from "../lib/plan";
-import { HOUR_MS, type Span } from "../lib/time";
+import { HOUR_MS, MINUTE_MS, type Span } from "../lib/time";
 import { Timeline } from "../lib/timeline";
 
 /** What history is wanted: a fixed window, or the last `lengthMs` and all that comes. */
@@ -24,6 +24,8 @@ export interface History {
   readonly isLoading: boolean;
   readonly retry: () => void;
 }
+
+type MakeTimeline = (fields: readonly Field[], plan: Plan) => Timeline;
 
 interface Answer {
   readonly question: Question | null;
@@ -71,6 +73,8 @@ export function useHistory(
   question: Question | null,
   plan: (span: Span, isLive: boolean) => Plan,
   planKey: string,
+  make: MakeTimeline = (fields, { stepMs, baseMs, gapMs }) =>
+    new Timeline(fields, stepMs, baseMs, gapMs),
 ): History {
   const [answer, setAnswer] = useState(NO_ANSWER);
   const [failure, setFailure] = useState<{ key: string; error: string } | null>(null);
@@ -97,18 +101,26 @@ export function useHistory(
     const stop = live.onSnapshot((snapshot) => {
       if (!isLive) return;
       if (waiting) waiting.push(snapshot);
-      else timelines.get(snapshot.variant)?.append([snapshot]);
+      else add(snapshot);
     });
+    const add = (snapshot: Snapshot) => {
+      const timeline = timelines.get(snapshot.variant);
+      timeline?.append([snapshot]);
+      // Rows that have left the window go, so a page left open holds no more than one just opened.
+      // The minute before it stays: what is told per minute looks back that far.
+      timeline?.trim(snapshot.timestamp - question.lengthMs - MINUTE_MS);
+    };
     const load = async () => {
       const span = spanOfQuestion(question, live.now());
-      timelines = await fetchTimelines(question, fields, plan(span, isLive), abort.signal);
-      for (const snapshot of waiting ?? []) timelines.get(snapshot.variant)?.append([snapshot]);
+      timelines = await fetchTimelines(question, fields, plan(span, isLive), make, abort.signal);
+      for (const snapshot of waiting ?? []) add(snapshot);
       waiting = null;
       setAnswer({ question, timelines });
       setAnsweredKey(key);
       setFailure(null);
     };
     load().catch((error: Error) => {
+      stop();
       if (!abort.signal.aborted) setFailure({ key, error: error.message });
     });
     return () => {
@@ -124,11 +136,6 @@ export function useHistory(
     if (failure !== null) setRound((count) => count + 1);
   }, [openings]);
 
-  // Rows that have left the window go, so a page left open holds no more than one just opened.
-  if (answer.question && answer.question.end === null) {
-    const { start } = spanOfQuestion(answer.question, live.now());
-    for (const timeline of answer.timelines.values()) timeline.trim(start);
-  }
   const hasFailed = failure !== null && failure.key === key;
   return {
     ...answer,
@@ -152,19 +159,23 @@ function isPauseOf(shown: Question | null, asked: Question, now: number): boolea
 async function fetchTimelines(
   { variant, variants }: Question,
   fields: readonly Field[],
-  { rows, minutes, tail, from, stepMs, baseMs, gapMs }: Plan,
+  plan: Plan,
+  make: MakeTimeline,
   signal: AbortSignal,
 ): Promise<Map<string, Timeline>> {
   const fetchSlice = (slice: Slice | null): Promise<ReadonlyMap<string, Columns>> =>
     slice && slice.end >= slice.start
       ? fetchColumns(slice, variant, fields, signal)
       : Promise.resolve(new Map());
-  const [complete, ...growing] = await Promise.all([rows, minutes, tail].map(fetchSlice));
+  const [lead, complete, ...growing] = await Promise.all(
+    [plan.lead, plan.rows, plan.minutes, plan.tail].map(fetchSlice),
+  );
   signal.throwIfAborted();
   return new Map(
     variants.map((name) => {
-      const timeline = new Timeline(fields, stepMs, baseMs, gapMs);
-      timeline.load(complete?.get(name) ?? { timestamp: [] }, from);
+      const timeline = make(fields, plan);
+      timeline.load(lead?.get(name) ?? { timestamp: [] });
+      timeline.load(complete?.get(name) ?? { timestamp: [] }, plan.from);
       for (const part of growing) {
         const snapshots = part.get(name);
         if (snapshots) timeline.append(snapshotsOf(name, snapshots, fields));

@@ -10,7 +10,7 @@ const SHORTEST_OLD_MS = 5 * MINUTE_MS;
 /** A move by less than this share of the window is none. */
 const LEAST_MOVE = 0.005;
 
-interface Navigation {
+export interface Navigation {
   readonly onZoom: (span: Span) => void;
   readonly onReset: () => void;
   /** Move the window by a share of its length: to the past where it is negative. */

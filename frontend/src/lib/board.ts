@@ -1,4 +1,4 @@
-import { createContext, useContext } from "react";
+import { type Context, createContext, useContext } from "react";
 import type { Config, Summary, TargetReport } from "../api/types";
 import type { History } from "../hooks/use-history";
 import type { Polled } from "../hooks/use-poll";
@@ -8,19 +8,24 @@ import type { Colours, Theme } from "./theme";
 import type { Span } from "./time";
 import type { View } from "./view";
 
-/** What all parts of the page draw from; made anew with every tick. */
-export interface Board {
+/** What changes only when the user chooses something. */
+export interface Choices {
   readonly live: Live;
   readonly config: Config;
   readonly view: View;
+  /** The variants shown. */
+  readonly variants: readonly string[];
+}
+
+/** What all parts of the page draw from; made anew with every tick. */
+export interface Board extends Choices {
+  readonly choices: Choices;
   readonly theme: Theme;
   readonly colours: Colours;
   /** The service's time at this drawing, ms. */
   readonly now: number;
   /** The time the user asked for. */
   readonly span: Span & { readonly isLive: boolean };
-  /** The variants shown. */
-  readonly variants: readonly string[];
   readonly histories: Readonly<Record<FieldGroup, History>>;
   /** The window before, where the user compares. */
   readonly before: Readonly<Partial<Record<FieldGroup, History>>>;
@@ -30,11 +35,22 @@ export interface Board {
   readonly readiness: Polled<readonly string[]>;
 }
 
-const Context = createContext<Board | null>(null);
-export const BoardProvider = Context.Provider;
+const BoardContext = createContext<Board | null>(null);
+const ChoicesContext = createContext<Choices | null>(null);
+export const BoardProvider = BoardContext.Provider;
+export const ChoicesProvider = ChoicesContext.Provider;
 
 export function useBoard(): Board {
-  const board = useContext(Context);
-  if (board === null) throw new Error("useBoard outside of the board");
-  return board;
+  return useInside(BoardContext);
+}
+
+/** For what need not be drawn anew at every tick. */
+export function useChoices(): Choices {
+  return useInside(ChoicesContext);
+}
+
+function useInside<T>(context: Context<T | null>): T {
+  const value = useContext(context);
+  if (value === null) throw new Error("outside of the dashboard");
+  return value;
 }

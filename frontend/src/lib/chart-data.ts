@@ -84,9 +84,16 @@ export function chartOf(
     lines,
     data: [x, ...columns] as ChartSpec["data"],
     span,
+    outages: placesOf(x, (place) => rows.every((row) => (row[place] ?? -1) < 0)),
     left: { ...panel.left, isLogarithmic: isLog },
     right: panel.right ?? null,
   };
+}
+
+function placesOf(x: readonly number[], isOne: (place: number) => boolean): ReadonlySet<number> {
+  const places = new Set<number>();
+  for (let place = 0; place < x.length; place += 1) if (isOne(place)) places.add(place);
+  return places;
 }
 
 function fillOf(colour: string, alpha: number | false): string | null {

@@ -7,6 +7,9 @@ const OVERLAP_MS = MINUTE_MS;
 /** The service keeps events for an hour; after a longer absence history is fetched anew. */
 const LONGEST_ABSENCE_MS = 50 * MINUTE_MS;
 
+/** What comes within this time is drawn at once. */
+const TOGETHER_MS = 60;
+
 type SnapshotListener = (snapshot: Snapshot) => void;
 
 /**
@@ -20,6 +23,8 @@ export class Live {
   healthChanges = 0;
   /** Goes up when there is something new to draw. */
   tick = 0;
+  /** The service's time at that tick, ms: what is drawn at one tick is drawn for one time. */
+  drawnAt: number;
   /** Goes up when history has to be fetched again, since too much was missed. */
   epoch = 0;
   /** How often a connection was made. */
@@ -29,13 +34,14 @@ export class Live {
   private readonly stream: EventStream;
   private readonly changeListeners = new Set<() => void>();
   private readonly snapshotListeners = new Set<SnapshotListener>();
-  private frame = 0;
+  private isDue = false;
 
   constructor(
     private readonly config: Config,
     /** How far the service's clock is ahead of this machine's. */
     public aheadMs: number,
   ) {
+    this.drawnAt = this.now();
     this.stream = new EventStream(
       this.position(),
       (event) => {
@@ -115,16 +121,22 @@ export class Live {
 
   /** Draw again although nothing came: time has passed. */
   readonly changed = (): void => {
-    // A hidden tab gets no frames: all that happens meanwhile is one frame when it is shown.
-    if (this.frame !== 0) return;
-    this.frame = requestAnimationFrame(() => {
-      this.frame = 0;
-      this.tick += 1;
-      for (const listener of this.changeListeners) listener();
-    });
+    if (this.isDue) return;
+    this.isDue = true;
+    // The variants' snapshots of a tick come one after the other: they are drawn together. A hidden
+    // tab gets no frames: all that happens meanwhile is one frame when it is shown.
+    setTimeout(() => requestAnimationFrame(this.draw), TOGETHER_MS);
   };
 
-  private newest(): number | null {
+  private readonly draw = (): void => {
+    this.isDue = false;
+    this.tick += 1;
+    this.drawnAt = this.now();
+    for (const listener of this.changeListeners) listener();
+  };
+
+  /** Time of the newest snapshot of any variant, ms. */
+  newest(): number | null {
     let newest: number | null = null;
     for (const { timestamp } of this.latest.values()) newest = Math.max(newest ?? 0, timestamp);
     return newest;

@@ -18,6 +18,8 @@ export interface Plan {
   readonly gapMs: number;
   /** Begin of the first row that belongs to the view, ms; what comes before it is not wanted. */
   readonly from: number;
+  /** Rows of the minute before the view, for what is told per minute; null where none are needed. */
+  readonly lead: Slice | null;
   /** Rows that are complete, made by the service; null where the page makes them all. */
   readonly rows: Slice | null;
   /** Complete minutes of the row that is still growing, where their snapshots are gone. */
@@ -59,7 +61,9 @@ export function planHistory(
     ? Math.ceil(span.start / stepMs) * stepMs
     : Math.floor(span.start / stepMs) * stepMs;
   const last = Math.min(span.end, now); // nothing is known of the future
-  const plan = { stepMs, baseMs, gapMs: gapOf(stepMs, intervalMs), from };
+  // A row of a minute or more is its own minute.
+  const lead = stepMs < MINUTE_MS ? leadOf(from, stepMs, baseMs) : null;
+  const plan = { stepMs, baseMs, gapMs: gapOf(stepMs, intervalMs), from, lead };
   if (isFine && stepMs === intervalMs) {
     return { ...plan, rows: { start: from, end: last, points: null }, minutes: null, tail: null };
   }
@@ -86,7 +90,7 @@ export function planMinutes(span: Span, isLive: boolean, timing: Timing, now: nu
   const from = Math.ceil(span.start / MINUTE_MS) * MINUTE_MS;
   const last = Math.min(Math.ceil(span.end / MINUTE_MS) * MINUTE_MS - 1, now);
   const gapMs = gapOf(MINUTE_MS, intervalMs);
-  const plan = { stepMs: MINUTE_MS, baseMs: MINUTE_MS, gapMs, from };
+  const plan = { stepMs: MINUTE_MS, baseMs: MINUTE_MS, gapMs, from, lead: null };
   if (hasSnapshots(span, timing, now)) {
     const tail = { start: from, end: last, points: null };
     return { ...plan, rows: null, minutes: null, tail };
@@ -157,6 +161,12 @@ function endOfBins(
   const isGone = last < firstSnapshot(timing, now);
   const wanted = Math.floor((last + (isGone ? stepMs : 1)) / stepMs) * stepMs;
   return Math.max(from, Math.min(wanted, complete));
+}
+
+function leadOf(from: number, stepMs: number, baseMs: number): Slice | null {
+  const start = from - Math.ceil(MINUTE_MS / stepMs) * stepMs;
+  if (start < 0) return null;
+  return stepMs === baseMs ? { start, end: from - 1, points: null } : bins(start, from, stepMs);
 }
 
 /** Whole bins up to `end`, which is not in them: so the service makes them exactly `stepMs` wide. */

@@ -7,44 +7,55 @@ const OBJECT_FIELDS: ReadonlySet<Field> = new Set(["status_code_rates", "latency
 /** Fields of which a longer row has the sum; of all others it has the average. */
 const SUMMED: ReadonlySet<Field> = new Set(["elapsed_s", "latency_buckets"]);
 
-/** A row wider than this is redrawn at most every so often while it grows. */
+/** A row that grows is drawn again at most so often: a row is about a pixel wide. */
 const GROWTH_SHOWN_MS = 10_000;
 
-/** Rows as one, by the service's own rules: nulls are left out, an absent key counts as 0. */
-export function averageRows(fields: readonly Field[], rows: readonly Row[]): Row {
+/** What a row counts for in an average. */
+type Weight = (row: Row) => number;
+
+const equal: Weight = () => 1;
+/** By the time its rates cover: then rate times time is what was counted, whatever was missed. */
+export const byTime: Weight = (row) => row.elapsed_s ?? 0;
+
+/**
+ * Rows as one. Nulls are left out, an absent key counts as 0; all rows count the same, as they do
+ * where the service averages, or by their `weight`.
+ */
+export function averageRows(fields: readonly Field[], rows: readonly Row[], weight = equal): Row {
   const average: Record<string, number | null | ByKey> = {};
   for (const field of fields) {
+    const weigh = SUMMED.has(field) ? equal : weight;
     average[field] = OBJECT_FIELDS.has(field)
-      ? mergeObjects(rows, field as ObjectField)
-      : mergeNumbers(rows, field as NumberField);
+      ? mergeObjects(rows, field as ObjectField, weigh)
+      : mergeNumbers(rows, field as NumberField, weigh);
   }
   return average as Row;
 }
 
-function mergeNumbers(rows: readonly Row[], field: NumberField): number | null {
-  let [sum, count] = [0, 0];
+function mergeNumbers(rows: readonly Row[], field: NumberField, weigh: Weight): number | null {
+  let [sum, weights] = [0, 0];
   for (const row of rows) {
     const value = row[field];
     if (value != null) {
-      sum += value;
-      count += 1;
+      sum += value * weigh(row);
+      weights += weigh(row);
     }
   }
-  if (count === 0) return null;
-  return SUMMED.has(field) ? sum : sum / count;
+  if (weights === 0) return null;
+  return SUMMED.has(field) ? sum : sum / weights;
 }
 
-function mergeObjects(rows: readonly Row[], field: ObjectField): ByKey | null {
+function mergeObjects(rows: readonly Row[], field: ObjectField, weigh: Weight): ByKey | null {
   const sums: Record<string, number> = {};
-  let count = 0;
+  let weights = 0;
   for (const row of rows) {
     const object = row[field];
     if (object == null) continue;
-    count += 1;
-    for (const key in object) sums[key] = (sums[key] ?? 0) + (object[key] ?? 0);
+    weights += weigh(row);
+    for (const key in object) sums[key] = (sums[key] ?? 0) + (object[key] ?? 0) * weigh(row);
   }
-  if (count === 0) return null;
-  if (!SUMMED.has(field)) for (const key in sums) sums[key] = (sums[key] ?? 0) / count;
+  if (weights === 0) return null;
+  if (!SUMMED.has(field)) for (const key in sums) sums[key] = (sums[key] ?? 0) / weights;
   return sums;
 }
 
@@ -66,7 +77,7 @@ export class Timeline {
   private readonly columns = new Map<Field, unknown[]>();
   private binRows: Row[] = []; // of the row that grows: what is complete of it
   private baseRows: Row[] = []; // and what is not
-  private shown = 0; // the newest snapshot when `version` last went up
+  private shown = Number.NEGATIVE_INFINITY; // the newest snapshot when `version` last went up
 
   constructor(
     readonly fields: readonly Field[],
@@ -74,6 +85,7 @@ export class Timeline {
     readonly baseMs: number,
     /** Rows further apart than this have an outage between them. */
     readonly gapMs: number,
+    private readonly weight: Weight = equal,
   ) {
     for (const field of fields) this.columns.set(field, []);
   }
@@ -86,7 +98,7 @@ export class Timeline {
     return (this.columns.get(field) ?? []) as (ByKey | null)[];
   }
 
-  /** Take over complete rows from a time on, oldest first; the timeline has to be empty. */
+  /** Take over complete rows from a time on, oldest first and later than those it has. */
   load(columns: Columns, from = Number.NEGATIVE_INFINITY): void {
     const { timestamp } = columns;
     const first = timestamp.findIndex((time) => time >= from);
@@ -106,8 +118,9 @@ export class Timeline {
   append(snapshots: Iterable<Snapshot>): void {
     for (const snapshot of snapshots) this.add(snapshot);
     this.write();
-    const isWorthIt = this.stepMs < GROWTH_SHOWN_MS || this.newest - this.shown >= GROWTH_SHOWN_MS;
-    if (isWorthIt && this.newest > this.shown) this.show();
+    // What changes is a pixel: it is drawn when the next one begins, or after a while.
+    const waitMs = Math.min(this.stepMs, GROWTH_SHOWN_MS);
+    if (Math.floor(this.newest / waitMs) > Math.floor(this.shown / waitMs)) this.show();
   }
 
   /** Have the row that grows drawn as it is now. */
@@ -140,7 +153,7 @@ export class Timeline {
       this.times.push(time);
       for (const column of this.columns.values()) column.push(null);
     } else if (base !== Math.floor(this.newest / this.baseMs) && this.baseRows.length > 0) {
-      this.binRows.push(averageRows(this.fields, this.baseRows));
+      this.binRows.push(averageRows(this.fields, this.baseRows, this.weight));
       this.baseRows = [];
     }
     this.baseRows.push(snapshot);
@@ -151,8 +164,8 @@ export class Timeline {
   private write(): void {
     const last = this.times.length - 1;
     if (this.baseRows.length === 0 || last < 0) return;
-    const base = averageRows(this.fields, this.baseRows);
-    const row = averageRows(this.fields, [...this.binRows, base]);
+    const base = averageRows(this.fields, this.baseRows, this.weight);
+    const row = averageRows(this.fields, [...this.binRows, base], this.weight);
     for (const [field, column] of this.columns) column[last] = row[field] ?? null;
   }
 

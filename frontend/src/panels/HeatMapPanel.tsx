@@ -1,4 +1,4 @@
-import { useMemo, useRef } from "react";
+import { memo, useMemo, useRef } from "react";
 import type uPlot from "uplot";
 import { downloadCsv, downloadPng } from "../chart/export";
 import { bucketAxis, cellAt, heatPlugin } from "../chart/heat-plugin";
@@ -9,11 +9,12 @@ import { Current } from "../components/Current";
 import { IconButton } from "../components/IconButton";
 import { Panel } from "../components/Panel";
 import { DashSwatch } from "../components/Swatch";
-import { useNavigation } from "../hooks/use-navigation";
+import { type Navigation, useNavigation } from "../hooks/use-navigation";
 import { useBoard } from "../lib/board";
 import { isoTime, toCsv } from "../lib/csv";
 import { formatCount, formatMs } from "../lib/format";
 import { boundsOf, bucketLabel, type Heat, heatOf } from "../lib/heat";
+import type { Colours, Theme } from "../lib/theme";
 import { lengthOf, type Span } from "../lib/time";
 import type { Timeline } from "../lib/timeline";
 
@@ -23,8 +24,9 @@ const TITLE = "Latency distribution";
 
 /** How many requests took how long: a map of time and bucket for each variant. */
 export function HeatMapPanel() {
-  const { histories, variants, colours, live, config } = useBoard();
+  const { histories, variants, theme, colours, live, config } = useBoard();
   const history = histories.buckets;
+  const navigation = useNavigation();
   const span = useShownSpan(history);
   const timelines = [...history.timelines];
   const versions = timelines.map(([, timeline]) => timeline.version).join(" ");
@@ -93,8 +95,10 @@ export function HeatMapPanel() {
                   chart={chart}
                   variant={variant}
                   timeline={timeline}
+                  version={timeline.version}
                   span={span}
                   bounds={bounds}
+                  {...{ theme, colours, navigation }}
                 />
               </div>
             </div>
@@ -109,18 +113,27 @@ interface Props {
   readonly chart: React.RefObject<uPlot | null>;
   readonly variant: string;
   readonly timeline: Timeline;
+  readonly version: number;
   readonly span: Span;
   readonly bounds: readonly string[];
+  readonly theme: Theme;
+  readonly colours: Colours;
+  readonly navigation: Navigation;
 }
 
-function HeatMap({ chart, variant, timeline, span, bounds }: Props) {
-  const { theme, colours } = useBoard();
-  const navigation = useNavigation();
-  const { version } = timeline;
+/** One variant's map; `version` says when the timeline has changed. */
+const HeatMap = memo(function HeatMap(props: Props) {
+  const { chart, variant, timeline, version, span, bounds } = props;
+  const { theme, colours, navigation } = props;
   // biome-ignore lint/correctness/useExhaustiveDependencies: rows change with the version only
   const heat = useMemo(
     () => heatOf(timeline, span, bounds),
     [timeline, version, span.start, span.end, bounds],
+  );
+  // biome-ignore lint/correctness/useExhaustiveDependencies: rows change with the version only
+  const description = useMemo(
+    () => describe(variant, timeline, bounds),
+    [variant, timeline, version, bounds],
   );
   const latest = useRef<Heat>(heat);
   latest.current = heat;
@@ -156,10 +169,10 @@ function HeatMap({ chart, variant, timeline, span, bounds }: Props) {
         return { time: cell.time, columns: [`${variant}, requests`], rows: [row] };
       }}
       onPan={navigation.onPan}
-      description={describe(variant, timeline, bounds)}
+      description={description}
     />
   );
-}
+});
 
 /** The map in words: which bucket has the most requests. */
 function describe(variant: string, timeline: Timeline, bounds: readonly string[]): string {

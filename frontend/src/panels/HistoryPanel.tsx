@@ -1,6 +1,6 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { downloadCsv } from "../chart/export";
-import { usePanelState } from "../components/ChartPanel";
+import { usePanelState, useShownSpan } from "../components/ChartPanel";
 import { IconButton } from "../components/IconButton";
 import { Panel } from "../components/Panel";
 import { type Question, useHistory } from "../hooks/use-history";
@@ -10,7 +10,8 @@ import { isoTime, toCsv } from "../lib/csv";
 import { type Format, formatCount, formatMs, formatPercent } from "../lib/format";
 import { type MinuteKey, type MinuteRow, minuteRows, type Sorting, sortRows } from "../lib/minutes";
 import { planMinutes } from "../lib/plan";
-import { formatClock, formatDate } from "../lib/time";
+import { formatClock, formatDate, MINUTE_MS } from "../lib/time";
+import { byTime, Timeline } from "../lib/timeline";
 import { keptOf } from "../lib/view";
 
 export const HISTORY = "history";
@@ -69,17 +70,21 @@ export function HistoryPanel() {
     isSeen ? question : null,
     (wanted, isLive) => planMinutes(keptOf(wanted, live.now(), keptMs), isLive, config, live.now()),
     "minutes",
+    (fields, { stepMs, baseMs, gapMs }) => new Timeline(fields, stepMs, baseMs, gapMs, byTime),
   );
+  const start = Math.ceil(useShownSpan(history).start / MINUTE_MS) * MINUTE_MS;
   const { sorting } = view;
   const versions = [...history.timelines.values()].map(({ version }) => version).join(" ");
   // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
   const rows = useMemo(
     () =>
       sortRows(
-        [...history.timelines].flatMap(([variant, timeline]) => minuteRows(variant, timeline)),
+        [...history.timelines]
+          .flatMap(([variant, timeline]) => minuteRows(variant, timeline))
+          .filter(({ time }) => time >= start),
         sorting,
       ),
-    [history.timelines, versions, sorting],
+    [history.timelines, versions, sorting, start],
   );
   const saveCsv = () => {
     const lines = rows.map((row) => [
@@ -90,10 +95,13 @@ export function HistoryPanel() {
     const header = ["minute", "variant", ...COLUMNS.map(({ name }) => name)];
     downloadCsv(HISTORY, toCsv(header, lines), live.now());
   };
-  const sortBy = (key: MinuteKey) =>
-    changeView({
-      sorting: { key, isDescending: sorting.key === key ? !sorting.isDescending : true },
-    });
+  const sortBy = useCallback(
+    (key: MinuteKey) =>
+      changeView({
+        sorting: { key, isDescending: sorting.key === key ? !sorting.isDescending : true },
+      }),
+    [sorting],
+  );
 
   return (
     <Panel
@@ -124,7 +132,7 @@ interface TableProps {
   readonly onSort: (key: MinuteKey) => void;
 }
 
-function VirtualTable({ rows, sorting, onSort }: TableProps) {
+const VirtualTable = memo(function VirtualTable({ rows, sorting, onSort }: TableProps) {
   const box = useRef<HTMLDivElement>(null);
   const [{ top, height }, setSight] = useState({ top: 0, height: 400 });
   const look = useCallback(() => {
@@ -195,7 +203,7 @@ function VirtualTable({ rows, sorting, onSort }: TableProps) {
       </table>
     </section>
   );
-}
+});
 
 function SortHeader(props: {
   readonly name: MinuteKey;

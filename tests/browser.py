@@ -1,0 +1,296 @@
+"""A real Chromium for the tests of the page: pages that are watched, and waiting with a deadline.
+
+A test module says `pytest_plugins = ["browser"]` and takes the fixture `open_page`:
+
+    def test_something(open_page: OpenPage) -> None:
+        with run_zaidash(env=...) as zaidash:
+            dash = open_page(zaidash, "?range=5m")
+            dash.wait_drawn()
+            expect(dash.tile("requests", "production")).to_contain_text("/s")
+
+A page that logs an error or a warning, throws, or asks another host for anything fails its test,
+wherever that happens. A test that provokes such lines names them beforehand:
+`dash.expect_trouble(SERVER_GONE)`.
+
+Without playwright or Chromium these tests are skipped with the reason; where the environment
+variable `CI` is set, they fail instead.
+
+A service that ends while its page is open is gone for the browser, too, which says so on the
+console: such lines pass once the process has exited. So a test may end with its page open.
+
+While a test waits by any other means than this module's or playwright's (`support.eventually`,
+`time.sleep`), the browser goes on but no event of it arrives: no route is answered, no message
+collected. `Dashboard.wait_until` is the same for pages.
+
+PYTEST_DONT_REWRITE: test modules import this before pytest learns that it is a plugin.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import pytest
+from support import Zaidash
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+
+try:
+    from playwright.sync_api import expect, sync_playwright
+
+    has_playwright = True
+except ImportError:  # then the fixture `chromium` skips or fails
+    has_playwright = False
+    expect = sync_playwright = None  # type: ignore[assignment]
+
+__all__ = [
+    "CHROMIUM",
+    "NOT_READY",
+    "SERVER_GONE",
+    "WAIT_S",
+    "Dashboard",
+    "OpenPage",
+    "Table",
+    "chromium",
+    "expect",
+    "open_page",
+]
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+#: How long anything on a page may take before the test fails; the machine may be busy.
+WAIT_S = 30.0
+
+#: How often `Dashboard.wait_until` looks.
+POLL_MS = 50
+
+#: The least time between two downloads: past ten a second Chromium drops them without a word.
+DOWNLOAD_PAUSE_S = 0.12
+
+#: What the browser itself logs while nobody listens on the service's port.
+SERVER_GONE = r"Failed to load resource: net::ERR_(CONNECTION_|EMPTY_RESPONSE|INCOMPLETE_CHUNKED)"
+
+#: What it may log while the service ends.
+_SERVICE_ENDS = rf"{SERVER_GONE}|status of 503"
+
+#: What the browser itself logs about `/readyz` while the service is not ready.
+NOT_READY = r"status of 503 .*/readyz"
+
+T = TypeVar("T")
+
+
+class Table(NamedTuple):
+    """A CSV file that the page handed out, all fields still text."""
+
+    file_name: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def column(self, name: str) -> list[str]:
+        """Return all fields below a name of the header."""
+        place = self.header.index(name)
+        return [row[place] for row in self.rows]
+
+
+class Dashboard:
+    """A page that shows a zaidash, and everything it complained about."""
+
+    def __init__(self, page: Page, zaidash: Zaidash | str) -> None:
+        self.page = page
+        self.url = (zaidash if isinstance(zaidash, str) else zaidash.url).rstrip("/")
+        self._process = None if isinstance(zaidash, str) else zaidash.process
+        self.problems: list[str] = []
+        self._expected: list[str] = []
+        self._next_download_s = 0.0
+        page.on("console", lambda line: self._on_console(line.type, line.text, line.location))
+        page.on("pageerror", lambda error: self._add(f"page error: {error}"))
+        page.on("crash", lambda _: self._add("the page crashed"))
+        page.on("request", lambda request: self._on_request(request.url))
+        page.on("websocket", lambda socket: self._on_request(socket.url))
+
+    # What goes wrong
+
+    def expect_trouble(self, *patterns: str) -> None:
+        """Let console lines and page errors pass from now on that match a regular expression.
+
+        A line is `<type>: <text> <URL it is about>`. Requests to other hosts never pass.
+        """
+        self._expected.extend(patterns)
+
+    def check(self) -> None:
+        """Fail when the page complained. `open_page` does it at the end of every test."""
+        if self.problems:
+            raise AssertionError("\n".join(["the page complained:", *self.problems]))
+
+    def _on_console(self, kind: str, text: str, location: Any) -> None:
+        if kind in ("error", "warning", "assert"):
+            self._add(f"{kind}: {text} {location.get('url', '')}")
+
+    def _on_request(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.url).netloc:
+            self.problems.append(f"request to another host: {url}")
+
+    def _add(self, problem: str) -> None:
+        has_ended = self._process is not None and self._process.poll() is not None
+        expected = [*self._expected, *([_SERVICE_ENDS] if has_ended else [])]
+        if not any(re.search(pattern, problem) for pattern in expected):
+            self.problems.append(problem)
+
+    # Going somewhere, waiting for something
+
+    def goto(self, query: str = "") -> None:
+        """Load the page anew at an address such as `?range=5m`."""
+        self.page.goto(f"{self.url}/{query}")
+
+    def wait_until(
+        self, condition: Callable[[], T], what: str = "the condition", timeout_s: float = WAIT_S
+    ) -> T:
+        """Return the first truthy value of `condition()`; events of the page arrive meanwhile."""
+        deadline_s = time.monotonic() + timeout_s
+        while not (value := condition()):
+            if time.monotonic() > deadline_s:
+                raise AssertionError(f"waited {timeout_s:g} s for {what}; last value: {value!r}")
+            self.page.wait_for_timeout(POLL_MS)
+        return value
+
+    def wait_drawn(self) -> None:
+        """Wait until every panel shows something and none says that it is loading.
+
+        The request history loads when it is scrolled to, so it does not count: `wait_loaded`.
+        """
+        self.page.wait_for_function(
+            """() => document.querySelector("[data-panel]") !== null
+              && ![...document.querySelectorAll("[data-panel]:not([data-panel=history])")]
+                .some((panel) => panel.innerText.includes("Loading"))"""
+        )
+
+    def wait_loaded(self, panel: str) -> None:
+        """Scroll to a panel and wait until it does not say that it is loading."""
+        self.panel(panel).evaluate("(element) => element.scrollIntoView({ block: 'nearest' })")
+        expect(self.panel(panel)).not_to_contain_text("Loading")
+
+    def wait_connection(self, kind: str) -> None:
+        """Wait until the header says `live`, `reconnecting`, `stale`, `paused` or `connecting`."""
+        expect(self.page.locator(f"[data-connection={kind}]")).to_be_visible()
+
+    # What is on the page
+
+    @property
+    def connection(self) -> Locator:
+        """The connection's state in the header."""
+        return self.page.locator("[data-connection]")
+
+    def panel(self, name: str) -> Locator:
+        """A panel: requests, latency, heat-map, tokens, concurrency, rate-limit, errors, sizes,
+        history or targets."""
+        return self.page.locator(f"[data-panel={name}]")
+
+    def tile(self, name: str, variant: str) -> Locator:
+        """A variant's row in a tile."""
+        return self.page.locator(f"[data-tile={name}] [data-variant={variant}]")
+
+    def table(self, panel: str) -> Table:
+        """Wait for a panel's data, press its CSV button and read the file."""
+        self.wait_loaded(panel)
+        button = self.panel(panel).get_by_role("button", name=re.compile("save as CSV"))
+        self.page.wait_for_timeout(1000 * max(0, self._next_download_s - time.monotonic()))
+        self._next_download_s = time.monotonic() + DOWNLOAD_PAUSE_S
+        with self.page.expect_download() as waiting:
+            # Unlike `click()`, this does not wait for frames, which a busy machine draws slowly.
+            button.dispatch_event("click")
+        download = waiting.value
+        with Path(download.path()).open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(io.StringIO(file.read()), strict=True)
+        return Table(download.suggested_filename, header, rows)
+
+
+class OpenPage(Protocol):
+    """Opens a page of a zaidash (or at a URL), in a browser context of its own.
+
+    `options` are those of playwright's `Browser.new_context`: `viewport`, `color_scheme`,
+    `reduced_motion`, `timezone_id`, `base_url` ... `before` is called with the page before it goes
+    anywhere: for init scripts, and for routes, which miss requests when they are set later.
+    """
+
+    def __call__(
+        self,
+        zaidash: Zaidash | str,
+        query: str = "",
+        *,
+        before: Callable[[Dashboard], object] | None = None,
+        **options: Any,
+    ) -> Dashboard: ...
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Give one Chromium for all tests; each of them opens contexts of its own."""
+    if not has_playwright:
+        _give_up("the Python package playwright is not installed")
+    if not CHROMIUM.exists():
+        _give_up(f"there is no Chromium at {CHROMIUM}")
+    expect.set_options(timeout=WAIT_S * 1000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=list(CHROMIUM_ARGS)
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser) -> Iterator[OpenPage]:
+    """Give a function that opens watched pages; at the end, none of them may have complained."""
+    contexts: list[BrowserContext] = []
+    dashboards: list[Dashboard] = []
+
+    def open_one(
+        zaidash: Zaidash | str,
+        query: str = "",
+        *,
+        before: Callable[[Dashboard], object] | None = None,
+        **options: Any,
+    ) -> Dashboard:
+        options.setdefault("viewport", {"width": 1280, "height": 900})
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(WAIT_S * 1000)
+        dashboard = Dashboard(context.new_page(), zaidash)
+        dashboards.append(dashboard)
+        if before is not None:
+            before(dashboard)
+        dashboard.goto(query)
+        return dashboard
+
+    try:
+        yield open_one
+    finally:
+        for context in contexts:
+            context.close()
+    for dashboard in dashboards:
+        dashboard.check()
+
+
+def _give_up(reason: str) -> NoReturn:
+    """Skip, or fail where tests must not be skipped."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}, and CI is set")
+    pytest.skip(reason)

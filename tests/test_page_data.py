@@ -1,0 +1,1557 @@
+"""The page's data, end to end: what is drawn is what the API says, live and after every failure.
+
+A real Chromium shows a real zaidash process that scrapes fake proxies. Numbers are read where a
+user reads them: off the tiles, off the table, and out of the CSV file behind every chart. Where a
+line must not be, the pixels of the canvas are counted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from browser import NOT_READY, SERVER_GONE, Dashboard, OpenPage, Table, expect
+from fake_proxy import FakeProxy, generate_traffic
+from support import Zaidash, eventually, free_port, run_zaidash
+
+from zaidash import FIELDS, Snapshot, Store, load_config
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Request, Route
+
+pytest_plugins = ["browser"]
+
+SECOND_MS = 1_000
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+
+VARIANTS = ("production", "canary")
+
+#: Rows further apart than this many ticks have an outage between them.
+GAP_TICKS = 2.5
+
+Row = dict[str, Any]
+Column = dict[int, float | None]  # a value by time in ms
+
+
+def now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+# --------------------------------------------------------------------------------------
+# A past: what happened before zaidash was started, and what was counted then
+# --------------------------------------------------------------------------------------
+
+#: Rows every 10 s for the first part of the past, and one every second for the last 70 minutes.
+COARSE_MS = 10 * SECOND_MS
+COARSE_FROM_MS = 8 * HOUR_MS
+FINE_FROM_MS = 70 * MINUTE_MS
+
+CODES = ("200", "404", "429", "500", "529")
+BUCKETS = ("0.25", "0.5", "1", "2.5", "10", "+Inf")
+
+
+class Span(NamedTuple):
+    start: int  # ms
+    end: int
+
+
+class Past(NamedTuple):
+    """A zaidash with eight hours of history, and what is special about some of them."""
+
+    zaidash: Zaidash
+    start: int  # ms, of the first row
+    end: int  # ms; all rows before it are made up
+    outage: Span  # no row in it
+    blink: int  # the time of a single row that is missing
+    no_latency: Span  # rows without any percentile
+    no_p50: Span  # rows without the median alone
+    requests: Mapping[tuple[str, int], int]  # really made, by variant and minute
+
+
+class History:
+    """Makes up the snapshots of one variant. Every rate is what the totals grow by."""
+
+    def __init__(self, variant: str) -> None:
+        self.variant = variant
+        self._rng = random.Random(variant)
+        self._totals: defaultdict[str, int] = defaultdict(int)
+
+    def snapshot(self, ts_ms: int, elapsed_ms: int, **changes: Any) -> tuple[Snapshot, int]:
+        """Return the snapshot and the number of its requests."""
+        rng, elapsed_s = self._rng, elapsed_ms / 1000
+        codes = dict(zip(CODES, (rng.randint(5, 40), *rng.choices((0, 0, 1, 2), k=4)), strict=True))
+        counts = {
+            "requests_2xx": codes["200"],
+            "requests_4xx": codes["404"] + codes["429"],
+            "requests_5xx": codes["500"] + codes["529"],
+            "tokens_input": rng.randint(1_000, 90_000),
+            "tokens_output": rng.randint(500, 20_000),
+            "tokens_cache_read": rng.randint(0, 50_000),
+            "tokens_cache_write": rng.randint(0, 5_000),
+            **{name: rng.choice((0, 0, 0, 1, 2)) for name in EVENTS},
+        }
+        for name, count in counts.items():
+            self._totals[name] += count
+        values: Row = {
+            **self._totals,
+            "elapsed_s": elapsed_s,
+            "concurrent_requests": rng.randint(0, 50),
+            "max_workers": 50,
+            "worker_utilization": rng.random(),
+            "rate_limit_rps": rng.randint(80, 120),
+            "req_rate": sum(codes.values()) / elapsed_s,
+            "token_rate_in": counts["tokens_input"] / elapsed_s,
+            "token_rate_out": counts["tokens_output"] / elapsed_s,
+            "token_rate_cache_read": counts["tokens_cache_read"] / elapsed_s,
+            "token_rate_cache_write": counts["tokens_cache_write"] / elapsed_s,
+            **{rate: counts[name] / elapsed_s for name, rate in EVENTS.items()},
+            "status_code_rates": {code: n / elapsed_s for code, n in codes.items() if n},
+            "error_rate_pct": rng.uniform(0, 6),
+            "latency_p50": rng.uniform(100, 900),
+            "latency_p95": rng.uniform(900, 4_000),
+            "latency_p99": rng.uniform(4_000, 20_000),
+            "request_size_avg": rng.uniform(500, 9_000),
+            "response_size_avg": rng.uniform(500, 90_000),
+            "latency_buckets": {le: rng.randint(1, 20) for le in BUCKETS if rng.random() < 0.8},
+            **changes,
+        }
+        made = Snapshot.build(ts_ms, self.variant, [values.get(field.name) for field in FIELDS])
+        return made, sum(codes.values())
+
+
+#: Totals of events, and the rate that each of them has in a snapshot.
+EVENTS = {
+    "rate_limit_rejections": "rate_limit_rejection_rate",
+    "rate_limit_adj_increase": "rate_limit_adj_increase_rate",
+    "rate_limit_adj_decrease": "rate_limit_adj_decrease_rate",
+    "upstream_errors": "upstream_error_rate",
+    "retry_attempts": "retry_rate",
+}
+
+
+@contextmanager
+def traffic(*proxies: FakeProxy, every_s: float = 0.05) -> Iterator[None]:
+    """Let requests go through proxies all the time, never the same number in two ticks."""
+    stop = threading.Event()
+
+    def make() -> None:
+        rng = random.Random(11)
+        while not stop.wait(every_s):
+            for proxy in proxies:
+                generate_traffic(proxy, rng, rng.randint(0, 6), error_share=0.05)
+                proxy.set_gauges(concurrent=rng.randint(0, 50), utilization=rng.random())
+
+    thread = threading.Thread(target=make, name="traffic")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def past(
+    chromium: Browser,  # asked for first: without it there is nothing to be done here
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Past]:
+    """A zaidash that scrapes two variants every second and has a past. Tests only look at it."""
+    path = tmp_path_factory.mktemp("past") / "zaidash.db"
+    end = now_ms() // MINUTE_MS * MINUTE_MS
+    start = end - COARSE_FROM_MS
+    outage = Span(end - 40 * MINUTE_MS, end - 38 * MINUTE_MS)
+    no_latency = Span(end - 30 * MINUTE_MS, end - 29 * MINUTE_MS)
+    no_p50 = Span(end - 25 * MINUTE_MS, end - 24 * MINUTE_MS)
+    blink = end - 20 * MINUTE_MS
+    requests: defaultdict[tuple[str, int], int] = defaultdict(int)
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        fine = end - FINE_FROM_MS
+        histories = [History(variant) for variant in VARIANTS]
+        times = [(ts, COARSE_MS) for ts in range(start, fine, COARSE_MS)]
+        times += [(ts, SECOND_MS) for ts in range(fine, end, SECOND_MS)]
+        for ts, elapsed in times:
+            if outage.start < ts < outage.end or ts == blink:
+                continue
+            changes: Row = {}
+            if no_latency.start <= ts < no_latency.end:
+                changes = dict.fromkeys(("latency_p50", "latency_p95", "latency_p99"))
+            if no_p50.start <= ts < no_p50.end:
+                changes = {"latency_p50": None}
+            for history in histories:
+                made, count = history.snapshot(ts, elapsed, **changes)
+                requests[made.variant, ts // MINUTE_MS * MINUTE_MS] += count
+                yield made.row()
+
+    store = Store(load_config(["--db-path", str(path)], {})[0])
+    store.open()
+    store.fill(rows())
+    store.close()
+    with FakeProxy("production") as production, FakeProxy("canary") as canary:
+        env = {
+            "DB_PATH": str(path),
+            "SCRAPE_TARGETS": f"production={production.url},canary={canary.url}",
+            "SCRAPE_INTERVAL": "1s",
+        }
+        with traffic(production, canary), run_zaidash(env=env) as zaidash:
+            wait_ready(zaidash)
+            yield Past(zaidash, start, end, outage, blink, no_latency, no_p50, requests)
+
+
+@contextmanager
+def quick(*proxies: FakeProxy, tick: str = "500ms", **env: str) -> Iterator[Zaidash]:
+    """A zaidash with short ticks that scrapes proxies under their variants' names.
+
+    With ticks of 500 ms, five minutes have as many rows as their chart has pixels: none of them
+    is an average.
+    """
+    targets = ",".join(f"{proxy.variant}={proxy.url}" for proxy in proxies)
+    with run_zaidash(env={"SCRAPE_TARGETS": targets, "SCRAPE_INTERVAL": tick, **env}) as zaidash:
+        wait_ready(zaidash)
+        yield zaidash
+
+
+def wait_ready(zaidash: Zaidash) -> None:
+    eventually(lambda: zaidash.get("/readyz").status == 200, what="/readyz to say ready")
+
+
+# --------------------------------------------------------------------------------------
+# What the API says
+# --------------------------------------------------------------------------------------
+
+
+def snapshots(zaidash: Zaidash, variant: str, span: Span) -> list[Row]:
+    """All snapshots of a time, as they are: a question for more than an hour gets minutes."""
+    found: list[Row] = []
+    for start in range(span.start, span.end + 1, HOUR_MS // 2):
+        end = min(start + HOUR_MS // 2 - 1, span.end)
+        found += zaidash.json(f"/api/metrics?start={start}&end={end}&variant={variant}")
+    return found
+
+
+def minutes(zaidash: Zaidash, variant: str, span: Span) -> list[Row]:
+    """All minutes of a time longer than an hour."""
+    assert span.end - span.start > HOUR_MS
+    found: list[Row] = zaidash.json(
+        f"/api/metrics?start={span.start}&end={span.end}&variant={variant}"
+    )
+    return found
+
+
+def newest(zaidash: Zaidash) -> dict[str, Row]:
+    """The newest snapshot of every variant."""
+    return {row["variant"]: row for row in zaidash.json("/api/metrics?range=10s")}
+
+
+def ticks(zaidash: Zaidash, window: str = "5m") -> list[int]:
+    rows = zaidash.json(f"/api/metrics?range={window}&variant=production&fields=req_rate")
+    return [row["timestamp"] for row in rows]
+
+
+def newest_tick(zaidash: Zaidash) -> int:
+    """The time of the newest snapshot of the last minute, 0 where there is none."""
+    return max(ticks(zaidash, "1m"), default=0)
+
+
+def bins(rows: Iterable[Row], step_ms: int) -> dict[int, Row]:
+    """Rows averaged in bins of some width, as the contract has it for minutes."""
+    grouped: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row["timestamp"] // step_ms * step_ms].append(row)
+    return {start: average(group) for start, group in grouped.items()}
+
+
+def average(rows: Sequence[Row]) -> Row:
+    if len(rows) == 1:
+        return rows[0]
+    result: Row = {}
+    for field in FIELDS:
+        known = [row[field.name] for row in rows if row[field.name] is not None]
+        is_sum = field.name in ("elapsed_s", "latency_buckets")
+        divisor = 1 if is_sum else max(len(known), 1)
+        if field.name in ("status_code_rates", "latency_buckets"):
+            keys = {key for one in known for key in one}
+            sums = {key: math.fsum(one.get(key, 0) for one in known) for key in keys}
+            result[field.name] = {key: n / divisor for key, n in sums.items()} if known else None
+        else:
+            result[field.name] = math.fsum(known) / divisor if known else None
+    return result
+
+
+# --------------------------------------------------------------------------------------
+# What the page says
+# --------------------------------------------------------------------------------------
+
+#: What one of a unit comes to in the API's units. A share from 0 to 1 is told in %.
+UNITS = {
+    None: 1.0,
+    "s": 1000.0,  # ms
+    "ms": 1.0,
+    "%": 1.0,
+    "B": 1.0,
+    "KiB": 1024.0,
+    "MiB": 1024.0**2,
+}
+SCALES = {None: 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+NUMBER = re.compile(
+    r"([-\N{MINUS SIGN}]?\d+(?:\.\d+)?)([kMG])?(?:/s|/min)?(?: (ms|s|%|B|KiB|MiB))?"
+)
+
+DASH = "\N{EN DASH}"
+
+
+def number_of(text: str) -> float | None:
+    """A number as the page writes it, in the unit of the API; None for a dash."""
+    if text.strip() == DASH:
+        return None
+    match = NUMBER.fullmatch(text.strip())
+    assert match, f"{text!r} is no number"
+    digits, scale, unit = match.groups()
+    return float(digits.replace("\N{MINUS SIGN}", "-")) * SCALES[scale] * UNITS[unit]
+
+
+def shows(text: str, value: float | None) -> bool:
+    """Whether a text is that number, to three significant digits."""
+    shown = number_of(text)
+    if shown is None or value is None:
+        return shown is value
+    return math.isclose(shown, value, rel_tol=0.0051, abs_tol=0.0005)
+
+
+def time_of(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def cells(table: Table) -> dict[str, Column]:
+    """The columns of a chart's file: numbers by time, None where a field is empty."""
+    times = [time_of(text) for text in table.column("time")]
+    assert times == sorted(set(times)), "rows are double or out of order"
+    return {
+        name: dict(zip(times, map(parse_cell, table.column(name)), strict=True))
+        for name in table.header[1:]
+    }
+
+
+def parse_cell(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def times_in(dash: Dashboard, panel: str = "concurrency") -> list[int]:
+    """The times of a chart's rows. The gauges of this panel are in every snapshot."""
+    return [time_of(text) for text in dash.table(panel).column("time")]
+
+
+#: Counts the columns of a chart's plot in which something is drawn in a colour: the grid is grey.
+#: The copy is there since reading a chart's own canvas would slow it down, of which Chromium warns.
+COUNT_COLOURED = """(panel, [from, to]) => {
+    const canvas = panel.querySelector("canvas");
+    const plot = panel.querySelector(".u-over").getBoundingClientRect();
+    const box = canvas.getBoundingClientRect();
+    const [across, down] = [canvas.width / box.width, canvas.height / box.height];
+    const left = Math.ceil((plot.left - box.left + from * plot.width) * across);
+    const right = Math.floor((plot.left - box.left + to * plot.width) * across);
+    const [top, height] = [Math.round((plot.top - box.top) * down), Math.round(plot.height * down)];
+    const width = right - left;
+    if (width < 1) return -1;
+    const copy = new OffscreenCanvas(width, height);
+    const context = copy.getContext("2d", { willReadFrequently: true });
+    context.drawImage(canvas, left, top, width, height, 0, 0, width, height);
+    const { data } = context.getImageData(0, 0, width, height);
+    const columns = new Set();
+    for (let i = 0; i < data.length; i += 4) {
+        const [r, g, b, a] = data.slice(i, i + 4);
+        if (a > 60 && Math.max(r, g, b) - Math.min(r, g, b) > 60) columns.add((i / 4) % width);
+    }
+    return columns.size / width;
+}"""
+
+
+def coloured(dash: Dashboard, panel: str, part: Span, window: Span) -> float:
+    """The share of a part of a chart, in time, in which there is a line or a point."""
+    length = window.end - window.start
+    place = [(part.start - window.start) / length, (part.end - window.start) / length]
+    share: float = dash.panel(panel).evaluate(COUNT_COLOURED, place)
+    assert share >= 0, "this part is narrower than a pixel"
+    return share
+
+
+# --------------------------------------------------------------------------------------
+# Tiles
+# --------------------------------------------------------------------------------------
+
+
+def cache_hits_pct(row: Row) -> float | None:
+    everything = sum(row[f"token_rate_{name}"] or 0 for name in ("in", "cache_read", "cache_write"))
+    return 100 * row["token_rate_cache_read"] / everything if everything else None
+
+
+def percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+#: What stands in each tile: what a value begins with, and what it has to be.
+TILES: dict[str, list[tuple[str, Callable[[Row], float | None]]]] = {
+    "requests": [("", lambda row: row["req_rate"])],
+    "errors": [("", lambda row: row["error_rate_pct"])],
+    "latency": [
+        ("p50", lambda row: row["latency_p50"]),
+        ("p95", lambda row: row["latency_p95"]),
+        ("p99", lambda row: row["latency_p99"]),
+    ],
+    "tokens": [
+        ("in", lambda row: row["token_rate_in"]),
+        ("out", lambda row: row["token_rate_out"]),
+    ],
+    "cache": [("", cache_hits_pct)],
+    "concurrency": [
+        ("", lambda row: row["concurrent_requests"]),
+        ("of", lambda row: row["max_workers"]),
+        ("=", lambda row: percent(row["worker_utilization"])),
+    ],
+    "rate-limit": [("", lambda row: row["rate_limit_rps"])],
+}
+
+TileTexts = dict[tuple[str, str], list[str]]
+
+
+def tile_texts(dash: Dashboard) -> TileTexts:
+    """The lines of all tiles at one moment, by tile and variant."""
+    found = dash.page.evaluate(
+        """() => [...document.querySelectorAll("[data-tile] [data-variant]")].map((row) => [
+            row.closest("[data-tile]").dataset.tile, row.dataset.variant, row.innerText])"""
+    )
+    return {
+        (tile, variant): [line.strip() for line in text.splitlines() if line.strip()]
+        for tile, variant, text in found
+    }
+
+
+def tile_values(lines: Sequence[str], labels: Iterable[str]) -> list[str]:
+    """The values of a variant's lines in a tile, without their labels."""
+    values = [line for line in lines if line not in VARIANTS]
+    for value, label in zip(values, labels, strict=False):
+        assert value.startswith(label), f"{label} is not where it should be in {lines}"
+    return [value.removeprefix(label) for value, label in zip(values, labels, strict=False)]
+
+
+def wrong_tiles(texts: TileTexts, readings: Mapping[str, Row]) -> list[str]:
+    """What is on a tile and should not be, by what the numbers of each variant are."""
+    wrong = []
+    for tile, values in TILES.items():
+        for variant, reading in readings.items():
+            told = tile_values(texts[tile, variant], [label for label, _ in values])
+            for text, (label, of) in zip(told, values, strict=True):
+                if not shows(text, of(reading)):
+                    wrong.append(f"{tile} {label} of {variant}: {text}, and not {of(reading)}")
+    return wrong
+
+
+def test_tiles_show_the_newest_snapshot_of_every_variant(open_page: OpenPage, past: Past) -> None:
+    dash = open_page(past.zaidash, "?range=5m")
+    dash.wait_drawn()
+    compared: set[int] = set()
+    wrong: list[str] = ["nothing was compared"]
+
+    def compare() -> bool:
+        nonlocal wrong
+        before = newest(past.zaidash)
+        texts = tile_texts(dash)
+        is_still = newest(past.zaidash) == before and len(before) == 2
+        if is_still:
+            wrong = wrong_tiles(texts, before)
+            if not wrong:
+                compared.add(before["production"]["timestamp"])
+        return len(compared) >= 3
+
+    with suppress(AssertionError):
+        dash.wait_until(compare, "three snapshots in the tiles")
+    assert len(compared) >= 3, wrong
+
+
+#: Tiles, and what "vs before" stands for: a change in %, or in percentage points.
+CHANGES: list[tuple[str, str, Callable[[Row], float | None], bool]] = [
+    ("requests", "", lambda row: row["req_rate"], False),
+    ("errors", "", lambda row: row["error_rate_pct"], True),
+    ("latency", "p95 ", lambda row: row["latency_p95"], False),
+    ("tokens", "", lambda row: row["token_rate_in"] + row["token_rate_out"], False),
+    ("cache", "", lambda row: percent(row["cache_hit_ratio"]), True),
+    ("concurrency", "", lambda row: row["concurrent_requests"], False),
+    ("rate-limit", "", lambda row: row["rate_limit_rps"], False),
+]
+
+
+def change_of(text: str) -> float:
+    """A change as the page writes it: in %, or in points."""
+    text = text.replace("\N{MINUS SIGN}", "-").replace("\N{PLUS-MINUS SIGN}", "")
+    if text.startswith("\N{MULTIPLICATION SIGN}"):
+        return 100 * (float(text[1:]) - 1)
+    return float(text.removesuffix(" %").removesuffix(" pt"))
+
+
+def is_window_of(question: str, request: Request) -> bool:
+    return "/api/summary" in request.url and question in request.url
+
+
+WINDOWS_OF_SUMMARIES: list[Any] = [
+    pytest.param("range=5m", "range=300s", id="a live window"),
+    pytest.param("fixed", "start=", id="a fixed window"),
+]
+
+
+@pytest.mark.parametrize(("query", "asked"), WINDOWS_OF_SUMMARIES)
+def test_changes_on_tiles_are_those_of_the_summary_against_the_window_before(
+    open_page: OpenPage, past: Past, query: str, asked: str
+) -> None:
+    window = Span(past.end - 20 * MINUTE_MS, past.end - MINUTE_MS)
+    if query == "fixed":
+        query = f"start={window.start}&end={window.end}"
+    answers: list[dict[str, Row]] = []
+
+    def listen(dash: Dashboard) -> None:
+        dash.page.on(
+            "response",
+            lambda response: (
+                answers.append(response.json()) if is_window_of(asked, response.request) else None
+            ),
+        )
+
+    dash = open_page(past.zaidash, f"?{query}", before=listen)
+    dash.wait_drawn()
+    dash.wait_until(lambda: answers, "a summary")
+    expect(dash.tile("requests", "canary")).to_contain_text("vs before")
+    texts, summaries = tile_texts(dash), answers[-1]
+    if asked == "start=":
+        own = past.zaidash.json(f"/api/summary?start={window.start + 1}&end={window.end}")
+        assert summaries == own
+        assert wrong_tiles(texts, with_cache_rates(own)) == []
+    for variant in VARIANTS:
+        summary = summaries[variant]
+        for tile, label, of, in_points in CHANGES:
+            now, before = of(summary), of(summary["previous"])
+            assert now is not None and before
+            change = now - before if in_points else 100 * (now / before - 1)
+            text = texts[tile, variant][-1]
+            assert text.endswith(" vs before"), f"{tile} of {variant} says {text}"
+            told = change_of(text.removesuffix(" vs before").removeprefix(label))
+            assert abs(told - change) <= (0.0051 if in_points else max(0.51, abs(change) / 150)), (
+                f"{tile} of {variant} says {text}, and it is {change}"
+            )
+
+
+def with_cache_rates(summaries: Mapping[str, Row]) -> dict[str, Row]:
+    """Summaries in the form of snapshots: the hit ratio is told by rates."""
+    names = {"in": "input", "cache_read": "cache_read", "cache_write": "cache_write"}
+    return {
+        variant: summary
+        | {
+            f"token_rate_{rate}": summary.get(f"token_rate_{rate}", summary[f"tokens_{total}"])
+            if rate == "in"
+            else summary[f"tokens_{total}"] * summary["token_rate_in"] / summary["tokens_input"]
+            for rate, total in names.items()
+        }
+        for variant, summary in summaries.items()
+    }
+
+
+def test_the_tokens_of_the_whole_window_stand_above_their_chart(
+    open_page: OpenPage, past: Past
+) -> None:
+    window = Span(past.end - 20 * MINUTE_MS, past.end - MINUTE_MS)
+    dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}")
+    totals = dash.panel("tokens").locator("dd")
+    expect(totals).to_have_count(2)
+    summaries = past.zaidash.json(f"/api/summary?start={window.start + 1}&end={window.end}")
+    for text, variant in zip(totals.all_inner_texts(), VARIANTS, strict=True):
+        parts = dict(part.rsplit(" ", 1) for part in text.split(" · "))
+        assert set(parts) == {"input", "output", "cache read", "cache write"}
+        for name, told in parts.items():
+            value = summaries[variant][f"tokens_{name.replace(' ', '_')}"]
+            assert shows(told, value), f"{name} of {variant}: {told}, and not {value}"
+
+
+# --------------------------------------------------------------------------------------
+# Charts
+# --------------------------------------------------------------------------------------
+
+#: Panels with a chart, each with its own state.
+CHARTS = (
+    "requests",
+    "latency",
+    "heat-map",
+    "tokens",
+    "concurrency",
+    "rate-limit",
+    "errors",
+    "sizes",
+)
+
+#: Fields of the charts of lines, by panel and what a line is called.
+LINES: dict[str, dict[str, str]] = {
+    "latency": {"p50": "latency_p50", "p95": "latency_p95", "p99": "latency_p99"},
+    "tokens": {
+        "input": "token_rate_in",
+        "output": "token_rate_out",
+        "cache read": "token_rate_cache_read",
+        "cache write": "token_rate_cache_write",
+    },
+    "concurrency": {
+        "under way": "concurrent_requests",
+        "max workers": "max_workers",
+        "utilisation": "worker_utilization",
+    },
+    "rate-limit": {"limit": "rate_limit_rps", "requests": "req_rate"},
+    "errors": {"error rate (5xx)": "error_rate_pct"},
+    "sizes": {"request": "request_size_avg", "response": "response_size_avg"},
+}
+
+#: The same for events per minute, with the totals that they are increases of.
+EVENT_LINES: dict[str, dict[str, str]] = {
+    "rate-limit": {
+        "rejections": "rate_limit_rejections",
+        "limit raised": "rate_limit_adj_increase",
+        "limit lowered": "rate_limit_adj_decrease",
+    },
+    "errors": {"upstream errors": "upstream_errors", "retries": "retry_attempts"},
+}
+
+
+class Shown(NamedTuple):
+    """A chart's window and the API's rows of it, in bins as wide as the chart's."""
+
+    window: Span
+    step_ms: int
+    rows: Mapping[str, Mapping[int, Row]]  # by variant and time
+    plain: Mapping[str, Sequence[Row]]  # by variant, not in bins
+
+    def times(self, is_live: bool) -> list[int]:
+        """The times at which a chart has to have rows; a live one's newest two still grow."""
+        last = self.window.end - (3 if is_live else 1) * self.step_ms + 1
+        return sorted(
+            {t for rows in self.rows.values() for t in rows if self.window.start <= t <= last}
+        )
+
+
+def close(told: float | None, value: float | None, tolerance: float = 1e-9) -> bool:
+    if told is None or value is None:
+        return told is value
+    return math.isclose(told, value, rel_tol=tolerance, abs_tol=1e-9)
+
+
+def wrong_values(
+    told: Column, expected: Callable[[int], float | None], times: Iterable[int]
+) -> str:
+    """The first three values that are not what they should be; nothing where all are."""
+    wrong = [
+        f"{t}: {told.get(t)}, and not {expected(t)}"
+        for t in times
+        if not close(told.get(t), expected(t))
+    ]
+    return "; ".join(wrong[:3])
+
+
+def check_lines(dash: Dashboard, shown: Shown, is_live: bool) -> None:
+    """Compare all values of all charts of lines with the API's."""
+    times = shown.times(is_live)
+    assert len(times) > 50, "there is too little to compare"
+    for panel, lines in LINES.items():
+        columns = cells(dash.table(panel))
+        for variant in VARIANTS:
+            for label, field in lines.items():
+                told = columns[f"{variant} {label}"]
+                expected = {t: row[field] for t, row in shown.rows[variant].items()}
+                surplus = {t for t, n in told.items() if n is not None} - set(expected)
+                surplus = {t for t in surplus if shown.window.start <= t <= times[-1]}
+                assert not surplus, f"{panel} has {variant} {label} at {surplus}, the API has not"
+                wrong = wrong_values(told, expected.get, times)
+                assert not wrong, f"{panel}, {variant} {label}: {wrong}"
+
+
+def check_codes(dash: Dashboard, shown: Shown, is_live: bool) -> None:
+    columns = cells(dash.table("requests"))
+    for variant in VARIANTS:
+        rows = shown.rows[variant]
+        seen = [rows[t]["status_code_rates"] for t in shown.times(is_live) if t in rows]
+        for code in {code for rates in seen for code in rates or ()}:
+            told = columns[f"{variant} {code}"]
+
+            def rate(t: int, rows: Any = rows, code: str = code) -> float | None:
+                rates = rows[t]["status_code_rates"] if t in rows else None
+                return None if rates is None else rates.get(code, 0)
+
+            wrong = wrong_values(told, rate, shown.times(is_live))
+            assert not wrong, f"requests with {code} of {variant}: {wrong}"
+
+
+def check_buckets(dash: Dashboard, shown: Shown, is_live: bool) -> None:
+    table = dash.table("heat-map")
+    told = {
+        (variant, time_of(at)): dict(zip(table.header[2:], map(float, counts), strict=True))
+        for at, variant, *counts in table.rows
+    }
+    assert len(told) == len(table.rows), "a row is double"
+    for variant in VARIANTS:
+        for t in shown.times(is_live):
+            row = shown.rows[variant].get(t)
+            counts = row and row["latency_buckets"]
+            if counts is None:
+                assert (variant, t) not in told
+                continue
+            expected = {f"le {le}": n for le, n in counts.items()}
+            found = {name: n for name, n in told[variant, t].items() if n or name in expected}
+            assert found == expected, f"the latency distribution of {variant} at {t}"
+
+
+def check_events(dash: Dashboard, shown: Shown, is_live: bool, first_ms: int) -> None:
+    """Compare events per minute with what the totals grew by in the minute up to each row."""
+    for panel, lines in EVENT_LINES.items():
+        columns = cells(dash.table(panel))
+        for variant in VARIANTS:
+            for label, field in lines.items():
+                expected = per_minute(shown, variant, field)
+                times = [t for t in shown.times(is_live) if t in expected and t >= first_ms]
+                assert len(times) > 50, "there is too little to compare"
+                wrong = wrong_values(columns[f"{variant} {label}"], expected.__getitem__, times)
+                assert not wrong, f"{panel}, {variant} {label} per minute: {wrong}"
+
+
+def per_minute(shown: Shown, variant: str, total: str) -> Column:
+    """Events per minute by the time of a row, where the minute up to it is known in full."""
+    if shown.step_ms >= MINUTE_MS:  # totals of minutes are averages; their rates are not
+        rates = {t: row[EVENTS[total]] for t, row in shown.rows[variant].items()}
+        return {t: None if rate is None else rate * 60 for t, rate in rates.items()}
+    by_time = {row["timestamp"]: row for row in shown.plain[variant]}
+    found: Column = {}
+    for t in shown.rows[variant]:
+        last = t + shown.step_ms - SECOND_MS
+        minute = [by_time.get(at) for at in range(last - MINUTE_MS, last + 1, SECOND_MS)]
+        rows = [row for row in minute if row is not None]
+        is_regular = all(row["elapsed_s"] == 1 for row in rows)
+        if len(rows) == len(minute) and is_regular:
+            found[t] = rows[-1][total] - rows[0][total]
+    return found
+
+
+class Window(NamedTuple):
+    """A window of the page, by how far it begins and ends before the made-up past does."""
+
+    start_ms: int
+    end_ms: int
+    step_ms: int  # how wide rows have to be: as many as a chart has pixels, or fewer
+
+
+FIXED: list[Any] = [
+    pytest.param(Window(8 * MINUTE_MS, 100, 1_000), id="snapshots as they are"),
+    pytest.param(Window(50 * MINUTE_MS + 777, 60_500, 5_000), id="50 minutes in bins of 5 s"),
+    pytest.param(Window(7 * HOUR_MS, HOUR_MS, MINUTE_MS), id="6 hours of minutes"),
+]
+
+
+def shown_at(past: Past, window: Span, step_ms: int) -> Shown:
+    plain: dict[str, list[Row]] = {}
+    for variant in VARIANTS:
+        # Bins begin within the window, and they and their first minute are whole.
+        if window.end - window.start > HOUR_MS:
+            span = Span(window.start, window.end + step_ms)
+            plain[variant] = minutes(past.zaidash, variant, span)
+        else:
+            span = Span(window.start - 2 * MINUTE_MS, window.end + step_ms)
+            plain[variant] = snapshots(past.zaidash, variant, span)
+    rows = {variant: bins(plain[variant], step_ms) for variant in VARIANTS}
+    return Shown(window, step_ms, rows, plain)
+
+
+@pytest.mark.parametrize("window", FIXED)
+def test_every_value_of_every_chart_is_the_apis(
+    open_page: OpenPage, past: Past, window: Window
+) -> None:
+    span = Span(past.end - window.start_ms, past.end - window.end_ms)
+    dash = open_page(past.zaidash, f"?start={span.start}&end={span.end}")
+    dash.wait_drawn()
+    shown = shown_at(past, span, window.step_ms)
+    check_lines(dash, shown, is_live=False)
+    check_codes(dash, shown, is_live=False)
+    check_buckets(dash, shown, is_live=False)
+    check_events(dash, shown, is_live=False, first_ms=span.start + MINUTE_MS)
+
+
+LIVE: list[Any] = [
+    pytest.param("5m", 5 * MINUTE_MS, SECOND_MS, id="5 minutes of snapshots"),
+    pytest.param("1h", HOUR_MS, 6 * SECOND_MS, id="an hour in bins of 6 s"),
+    pytest.param("24h", 24 * HOUR_MS, 3 * MINUTE_MS, id="a day in bins of 3 minutes"),
+]
+
+
+@pytest.mark.parametrize(("query", "length_ms", "step_ms"), LIVE)
+def test_every_value_of_every_live_chart_is_the_apis(
+    open_page: OpenPage, past: Past, query: str, length_ms: int, step_ms: int
+) -> None:
+    dash = open_page(past.zaidash, f"?range={query}")
+    dash.wait_drawn()
+    opened_at = now_ms()
+    if step_ms < MINUTE_MS:  # so that some of it came live, and bins grew
+        dash.wait_until(lambda: now_ms() > opened_at + 3_000, "some ticks")
+    before = Span(now_ms() - length_ms, now_ms())
+    # Bins begin after the window does, and the file is saved a little later.
+    window = Span(before.start + 10 * SECOND_MS, before.end)
+    shown = shown_at(past, window, step_ms)
+    check_lines(dash, shown, is_live=True)
+    check_codes(dash, shown, is_live=True)
+    check_buckets(dash, shown, is_live=True)
+
+
+def test_the_first_minute_of_a_window_counts_events_like_every_other(
+    open_page: OpenPage, past: Past
+) -> None:
+    span = Span(past.end - 8 * MINUTE_MS, past.end - 5 * MINUTE_MS)
+    dash = open_page(past.zaidash, f"?start={span.start}&end={span.end}")
+    dash.wait_drawn()
+    shown = shown_at(past, span, SECOND_MS)
+    check_events(dash, shown, is_live=False, first_ms=span.start)
+
+
+def test_a_week_that_is_mostly_empty_shows_what_there_is(open_page: OpenPage, past: Past) -> None:
+    dash = open_page(past.zaidash, "?range=7d")
+    dash.wait_drawn()
+    told = cells(dash.table("latency"))["canary p95"]
+    step_ms = min(b - a for a, b in zip(list(told), list(told)[1:], strict=False))
+    assert step_ms % MINUTE_MS == 0 and 7 * 24 * HOUR_MS / step_ms <= 600
+    rows = bins(
+        minutes(past.zaidash, "canary", Span(past.start - HOUR_MS, past.end + HOUR_MS)), step_ms
+    )
+    times = [t for t in sorted(rows) if t + step_ms <= past.end]
+    assert len(times) > 20
+    assert wrong_values(told, lambda t: rows[t]["latency_p95"], times) == ""
+
+
+# --------------------------------------------------------------------------------------
+# Gaps and nulls
+# --------------------------------------------------------------------------------------
+
+
+def test_an_outage_is_a_gap_and_not_a_straight_line(open_page: OpenPage, past: Past) -> None:
+    window = Span(past.outage.start - 3 * MINUTE_MS, past.outage.end + 3 * MINUTE_MS)
+    dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}&variant=production")
+    dash.wait_drawn()
+    edge = 5 * SECOND_MS
+    inside = Span(past.outage.start + edge, past.outage.end - edge)
+    before = Span(window.start + edge, past.outage.start - edge)
+    after = Span(past.outage.end + edge, window.end - edge)
+    for panel in CHARTS:
+        assert coloured(dash, panel, inside, window) == 0, f"{panel} is drawn over the outage"
+        assert coloured(dash, panel, before, window) > 0.95, f"{panel} is empty before it"
+        assert coloured(dash, panel, after, window) > 0.95, f"{panel} is empty after it"
+    for panel in ("latency", "requests", "heat-map"):
+        times = [time_of(text) for text in dash.table(panel).column("time")]
+        assert not [t for t in times if past.outage.start < t < past.outage.end]
+        assert {past.outage.start, past.outage.end} <= set(times)
+
+
+def test_a_single_lost_tick_does_not_break_the_line(open_page: OpenPage, past: Past) -> None:
+    window = Span(past.blink - 10 * SECOND_MS, past.blink + 10 * SECOND_MS)
+    dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}&variant=production")
+    dash.wait_drawn()
+    assert past.blink not in times_in(dash, "latency")
+    around = Span(past.blink - 3 * SECOND_MS, past.blink + 3 * SECOND_MS)
+    assert coloured(dash, "latency", around, window) == 1
+
+
+def test_null_is_a_gap_and_not_zero(open_page: OpenPage, past: Past) -> None:
+    unknown = past.no_latency
+    window = Span(unknown.start - 2 * MINUTE_MS, unknown.end + 2 * MINUTE_MS)
+    dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}&variant=canary")
+    dash.wait_drawn()
+    inside = Span(unknown.start + 3 * SECOND_MS, unknown.end - 3 * SECOND_MS)
+    assert coloured(dash, "latency", inside, window) == 0
+    assert coloured(dash, "tokens", inside, window) == 1
+    before = Span(window.start + 3 * SECOND_MS, unknown.start - 3 * SECOND_MS)
+    assert coloured(dash, "latency", before, window) > 0.95
+
+
+def test_null_is_an_empty_field_in_the_file_beside_values_that_are_known(
+    open_page: OpenPage, past: Past
+) -> None:
+    window = Span(past.no_p50.start - MINUTE_MS, past.no_p50.end + MINUTE_MS)
+    dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}")
+    dash.wait_drawn()
+    told = cells(dash.table("latency"))
+    inside = [t for t in told["canary p50"] if past.no_p50.start <= t < past.no_p50.end]
+    assert len(inside) == 60
+    assert {told["canary p50"][t] for t in inside} == {None}
+    assert None not in {told["canary p95"][t] for t in inside}
+
+
+def test_a_file_has_a_row_for_every_snapshot_even_where_the_chart_has_no_value(
+    open_page: OpenPage, past: Past
+) -> None:
+    window = Span(past.no_latency.start - MINUTE_MS, past.no_latency.end + MINUTE_MS)
+    dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}")
+    dash.wait_drawn()
+    assert len(times_in(dash, "latency")) == len(times_in(dash, "concurrency")) == 181
+
+
+# --------------------------------------------------------------------------------------
+# The request history
+# --------------------------------------------------------------------------------------
+
+
+def half_up(value: float) -> int:
+    return math.floor(value + 0.5)
+
+
+def test_the_request_history_is_the_apis_minutes_and_what_really_happened(
+    open_page: OpenPage, past: Past
+) -> None:
+    window = Span(past.end - 7 * HOUR_MS, past.end - 5 * MINUTE_MS - 1)
+    dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}", timezone_id="UTC")
+    table = dash.table("history")
+    rows = {
+        (row["variant"], row["timestamp"]): row
+        for variant in VARIANTS
+        for row in minutes(past.zaidash, variant, window)
+    }
+    assert len(rows) > 800
+    places = [(variant, time_of(at)) for at, variant, *_ in table.rows]
+    assert set(places) == set(rows) and len(places) == len(rows)
+    assert [t for _, t in places] == sorted((t for _, t in places), reverse=True)
+    for place, line in zip(places, table.rows, strict=True):
+        told = dict(zip(table.header[2:], map(parse_cell, line[2:]), strict=True))
+        expected = history_line(rows[place])
+        assert all(close(told[name], value) for name, value in expected.items()), (
+            f"{place}: {told}, and not {expected}"
+        )
+        if past.outage.start // MINUTE_MS * MINUTE_MS != place[1]:
+            made = past.requests[place]
+            assert told["requests"] == made, f"{place}: {told['requests']}, and there were {made}"
+    check_visible_rows(dash, table)
+
+
+def history_line(minute: Row) -> dict[str, float | None]:
+    """A line of the table, from a minute of the API."""
+    covered_s, rates = minute["elapsed_s"], minute["status_code_rates"]
+    classes = {digit: sum(n for code, n in rates.items() if code[0] == digit) for digit in "2345"}
+    everything = sum(classes.values())
+    return {
+        "requests": half_up(minute["req_rate"] * covered_s),
+        **{f"{digit}xx": half_up(rate * covered_s) for digit, rate in classes.items()},
+        "error_rate_pct": 100 * classes["5"] / everything if everything else 0,
+        "latency_p95_ms": minute["latency_p95"],
+        "tokens_input": half_up(minute["token_rate_in"] * covered_s),
+        "tokens_output": half_up(minute["token_rate_out"] * covered_s),
+    }
+
+
+def check_visible_rows(dash: Dashboard, table: Table) -> None:
+    """The rows in sight are the first of the file, rounded for the eye."""
+    texts = dash.panel("history").locator("tbody tr[aria-rowindex]").all_inner_texts()
+    assert len(texts) > 10
+    for text, (at, variant, *values) in zip(texts, table.rows, strict=False):
+        when, told_variant, *told = text.split("\t")
+        assert when.strip() == datetime.fromtimestamp(time_of(at) / 1000, UTC).strftime(
+            "%Y-%m-%d %H:%M"
+        )
+        assert told_variant.strip() == variant
+        assert len(told) == len(values)
+        assert all(map(shows, told, map(parse_cell, values))), f"{text} stands for {values}"
+
+
+LEDGERS: list[Any] = [
+    pytest.param(False, id="while all goes well"),
+    pytest.param(True, id="though the proxy could not be scraped for a while"),
+]
+
+
+@pytest.mark.parametrize("has_outage", LEDGERS)
+def test_the_request_history_adds_up_to_what_the_proxy_counted(
+    open_page: OpenPage, fake_proxy: FakeProxy, has_outage: bool
+) -> None:
+    with quick(fake_proxy) as zaidash:
+        dash = open_page(zaidash, "?range=5m")
+        dash.wait_loaded("requests")
+        eventually(lambda: len(ticks(zaidash)) >= 2, what="two ticks")
+        for count in (40, 7, 90, 0, 13, 60):
+            generate_traffic(fake_proxy, random.Random(count), count, error_share=0.2)
+            dash.page.wait_for_timeout(250)
+        if has_outage:
+            fake_proxy.stop_serving()
+            generate_traffic(fake_proxy, random.Random(1), 200)
+            dash.wait_until(lambda: "down" in str(zaidash.json("/api/targets")), "the outage")
+            dash.page.wait_for_timeout(3_000)  # as long as the outage is to be
+            fake_proxy.start_serving()
+        scraped = eventually(partial(total_requests, zaidash, fake_proxy), what="the last request")
+        truth = fake_proxy.truth
+
+        def told() -> dict[str, float]:
+            table = dash.table("history")
+            names = ("requests", "2xx", "4xx", "5xx", "tokens_input", "tokens_output")
+            return {name: sum(map(float, filter(None, table.column(name)))) for name in names}
+
+        wait_ticks(dash, zaidash, 1)
+        expected = {
+            "requests": scraped,
+            **{f"{digit}xx": truth.count_class(digit) for digit in (2, 4, 5)},
+            "tokens_input": truth.tokens["input"],
+            "tokens_output": truth.tokens["output"],
+        }
+        found = told()
+        wrong = {
+            name: (found[name], value)
+            for name, value in expected.items()
+            if abs(found[name] - value) > max(2, value / 100)
+        }
+        assert not wrong, f"on the page and in the proxy's ledger: {wrong}"
+
+
+def total_requests(zaidash: Zaidash, proxy: FakeProxy) -> int:
+    """The proxy's requests when all of them have been scraped, else 0."""
+    row = newest(zaidash).get("production", {})
+    scraped = sum(row.get(f"requests_{digit}xx") or 0 for digit in (2, 4, 5))
+    return scraped if scraped == proxy.truth.requests.total() else 0
+
+
+def test_the_request_history_forgets_what_has_left_the_window(
+    open_page: OpenPage, past: Past
+) -> None:
+    def install_clock(dash: Dashboard) -> None:
+        dash.page.clock.install(time=datetime.now(UTC))
+        # The page goes by the service's clock, which would undo the leap: an answer without it.
+        dash.page.route(
+            "**/api/config",
+            lambda route: route.fulfill(
+                body=route.fetch().text(), headers={"Content-Type": "application/json"}
+            ),
+        )
+
+    dash = open_page(past.zaidash, "?range=5m", before=install_clock)
+    assert len(dash.table("history").rows) >= 6
+    dash.page.clock.fast_forward("04:00")
+    opened = dash.page.evaluate("Date.now()")
+
+    def oldest() -> int:
+        return min((time_of(at) for at in dash.table("history").column("minute")), default=opened)
+
+    dash.wait_until(
+        lambda: oldest() >= opened - 6 * MINUTE_MS, "a table without minutes that are over", 5
+    )
+
+
+# --------------------------------------------------------------------------------------
+# Live
+# --------------------------------------------------------------------------------------
+
+
+def test_a_chart_grows_by_every_tick_once_whenever_the_page_is_opened(
+    open_page: OpenPage, fake_proxy: FakeProxy
+) -> None:
+    with traffic(fake_proxy), quick(fake_proxy) as zaidash:
+        for wait_ms in (0, 170, 340):  # another part of a tick each time
+            dash = open_page(zaidash, "?range=5m")
+            dash.wait_drawn()
+            dash.page.wait_for_timeout(wait_ms)
+            assert_every_tick_once(wait_ticks(dash, zaidash, 3), ticks(zaidash))
+            dash.page.close()
+
+
+def wait_ticks(dash: Dashboard, zaidash: Zaidash, count: int) -> list[int]:
+    """Wait for so many more ticks, and return the times of all that a chart shows then."""
+    first = newest_tick(zaidash)
+    interval_ms = round(1000 * zaidash.json("/api/config")["scrape_interval"])
+    wanted = first + count * interval_ms
+    dash.wait_until(lambda: newest_tick(zaidash) >= wanted, f"{count} more ticks")
+
+    def times() -> list[int]:
+        found = times_in(dash)
+        return found if found and found[-1] >= wanted else []
+
+    return dash.wait_until(times, "them on the page")
+
+
+def assert_every_tick_once(times: Sequence[int], known: Sequence[int]) -> None:
+    """Compare the page's ticks with the API's, of which there may be more by now."""
+    assert list(times) == sorted(set(times)), "ticks are double or out of order"
+    expected = [t for t in known if t <= times[-1]]
+    missing, surplus = set(expected) - set(times), set(times) - set(expected)
+    assert not missing and not surplus, f"missing: {sorted(missing)}, too many: {sorted(surplus)}"
+
+
+def test_after_a_kill_9_the_page_reconnects_and_no_tick_is_missing_or_double(
+    open_page: OpenPage, fake_proxy: FakeProxy, tmp_path: Path
+) -> None:
+    env = {"DB_PATH": str(tmp_path / "zaidash.db"), "LISTEN_ADDR": f"127.0.0.1:{free_port()}"}
+    with traffic(fake_proxy):
+        with quick(fake_proxy, **env) as zaidash:
+            dash = open_page(zaidash, "?range=5m&variant=production")
+            dash.wait_drawn()
+            before = wait_ticks(dash, zaidash, 4)
+            dash.expect_trouble(SERVER_GONE)
+            zaidash.kill()
+            killed_at = now_ms()
+        wait_reconnecting(dash, at_least=1)
+        assert set(before) <= set(times_in(dash)), "the picture before the outage is gone"
+        dash.wait_until(lambda: now_ms() > killed_at + 3_000, "an outage of 3 s")
+        with quick(fake_proxy, **env) as zaidash:
+            back_at = newest_tick(zaidash)
+            dash.wait_connection("live")
+            after = wait_ticks(dash, zaidash, 4)
+            known = ticks(zaidash)
+            lost = {t for t in after if t <= killed_at} - set(known)
+            assert len(lost) <= 2, "the file lacks more than the tick under way"
+            assert_every_tick_once([t for t in after if t not in lost], known)
+            check_no_line_over(dash, Span(killed_at, back_at))
+
+
+def wait_reconnecting(dash: Dashboard, at_least: int) -> None:
+    """Wait until the header counts down from so many seconds or more, and see it count."""
+    retry = dash.connection.get_by_role("button", name="retry now")
+    expect(retry).to_be_visible()
+    first = dash.wait_until(
+        lambda: seconds if (seconds := seconds_left(dash)) >= at_least else 0,
+        f"a pause of {at_least} s before the next attempt",
+    )
+    if at_least > 2:
+        dash.wait_until(lambda: 0 <= seconds_left(dash) < first, "the seconds to go down")
+
+
+def seconds_left(dash: Dashboard) -> int:
+    """What the header counts down from; -1 where it does not."""
+    match = re.search(r"reconnecting in (\d+) s", dash.connection.inner_text())
+    return int(match[1]) if match else -1
+
+
+def check_no_line_over(dash: Dashboard, outage: Span) -> None:
+    """Nothing is drawn in the middle of a time between ticks, and something before it."""
+    now = now_ms()
+    window = Span(now - 5 * MINUTE_MS, now)
+    middle, quarter = (outage.start + outage.end) // 2, (outage.end - outage.start) // 4
+    assert outage.end - outage.start > 3_000
+    assert coloured(dash, "concurrency", Span(middle - quarter, middle + quarter), window) == 0
+    assert coloured(dash, "concurrency", Span(outage.start - 2_000, outage.start), window) > 0
+
+
+def test_retry_now_does_not_wait_for_the_countdown(
+    open_page: OpenPage, fake_proxy: FakeProxy
+) -> None:
+    is_broken = threading.Event()
+
+    def answer(route: Route) -> None:
+        if is_broken.is_set():
+            route.abort()
+        else:
+            route.continue_()
+
+    with quick(fake_proxy) as zaidash:
+        dash = open_page(
+            zaidash, "?range=5m", before=lambda dash: dash.page.route("**/api/events*", answer)
+        )
+        dash.wait_connection("live")
+        dash.expect_trouble(r"Failed to load resource: net::ERR_.*/api/events")
+        is_broken.set()
+        # The stream that is open goes on until it is opened anew: by pausing.
+        dash.page.keyboard.press(" ")
+        dash.wait_connection("paused")
+        dash.page.keyboard.press(" ")
+        wait_reconnecting(dash, at_least=5)
+        is_broken.clear()
+        left = seconds_left(dash)
+        assert left > 2, "the machine is too slow to tell"
+        dash.connection.get_by_role("button", name="retry now").click()
+        in_time_ms = 1_000 * (left - 1)
+        expect(dash.page.locator("[data-connection=live]")).to_be_visible(timeout=in_time_ms)
+
+
+def test_a_clock_that_is_an_hour_off_does_not_empty_the_charts(
+    open_page: OpenPage, past: Past
+) -> None:
+    def set_clock(dash: Dashboard) -> None:
+        dash.page.clock.install(time=datetime.fromtimestamp(time.time() - 3600, UTC))
+
+    dash = open_page(past.zaidash, "?range=5m", before=set_clock)
+    dash.wait_drawn()
+    dash.wait_connection("live")
+    times = wait_ticks(dash, past.zaidash, 2)
+    known = ticks(past.zaidash)
+    assert_every_tick_once([t for t in times if t >= known[0]], known)
+
+
+def test_long_ranges_grow_by_minute_averages_and_not_by_snapshots(
+    open_page: OpenPage, past: Past
+) -> None:
+    dash = open_page(past.zaidash, "?range=6h&variant=production")
+    dash.wait_drawn()
+    told = cells(dash.table("tokens"))["production input"]
+    last = max(told)
+    assert all(t % MINUTE_MS == 0 for t in told)
+    assert last >= now_ms() - 2 * MINUTE_MS, "the chart does not end now"
+
+    def is_average() -> bool:
+        told = cells(dash.table("tokens"))["production input"]
+        last = max(told)
+        rows = snapshots(past.zaidash, "production", Span(last, last + MINUTE_MS - 1))
+        # The row is drawn anew every ten seconds: it is the average up to some snapshot.
+        prefixes = [average(rows[:count])["token_rate_in"] for count in range(1, len(rows) + 1)]
+        return len(rows) > 3 and any(close(told[last], value) for value in prefixes)
+
+    dash.wait_until(is_average, "the average of the minute so far")
+    first = cells(dash.table("tokens"))["production input"]
+    last = max(first)
+    dash.wait_until(
+        lambda: cells(dash.table("tokens"))["production input"].get(last) != first[last],
+        "the minute to grow",
+    )
+    rows = cells(dash.table("tokens"))["production input"]
+    assert len([t for t in rows if t >= last]) <= 2
+
+
+def test_a_page_left_open_keeps_no_more_rows_than_its_window_has(
+    open_page: OpenPage, fake_proxy: FakeProxy, tmp_path: Path
+) -> None:
+    path, tick_ms = tmp_path / "zaidash.db", 250
+    end = now_ms() // tick_ms * tick_ms
+    history = History("production")
+    store = Store(load_config(["--db-path", str(path)], {})[0])
+    store.open()
+    times = range(end - 6 * MINUTE_MS, end, tick_ms)
+    store.fill(history.snapshot(ts, tick_ms)[0].row() for ts in times)
+    store.close()
+    with quick(fake_proxy, tick=f"{tick_ms}ms", DB_PATH=str(path)) as zaidash:
+        # A panel that fills the screen has as many pixels as there are ticks: no row is an average.
+        dash = open_page(zaidash, "?range=5m&panel=concurrency")
+        dash.wait_drawn()
+        window = 5 * MINUTE_MS // tick_ms
+        assert abs(len(times_in(dash)) - window) <= 20
+        before = longest_array(dash)
+        # The minute before the window stays: what is told per minute looks back that far.
+        window += MINUTE_MS // tick_ms
+        assert before <= window + 25
+        assert len(wait_ticks(dash, zaidash, 36)) <= window + 1
+        after = longest_array(dash)
+        assert after <= window + 25, f"{before} numbers grew to {after}"
+
+
+def longest_array(dash: Dashboard) -> int:
+    """The length of the longest array of numbers that the page holds on to."""
+    session = dash.page.context.new_cdp_session(dash.page)
+    session.send("HeapProfiler.collectGarbage")
+    prototype = session.send("Runtime.evaluate", {"expression": "Array.prototype"})
+    found = session.send(
+        "Runtime.queryObjects", {"prototypeObjectId": prototype["result"]["objectId"]}
+    )
+    longest = session.send(
+        "Runtime.callFunctionOn",
+        {
+            "objectId": found["objects"]["objectId"],
+            "functionDeclaration": """function () {
+                return Math.max(...this.map((array) =>
+                    array.some((value) => typeof value === "number") ? array.length : 0));
+            }""",
+            "returnByValue": True,
+        },
+    )
+    session.detach()
+    return int(longest["result"]["value"])
+
+
+#: What a browser does with a hidden tab: it says so, and calls no animation frames. Headless
+#: Chromium under test counts every tab as visible, so this does it in its place. Every drawing of
+#: a chart begins by clearing its canvas.
+HIDEABLE = """(() => {
+    const request = window.requestAnimationFrame.bind(window);
+    const held = [];
+    let isHidden = false;
+    window.requestAnimationFrame = (callback) =>
+        request((time) => (isHidden ? held.push(callback) : callback(time)));
+    for (const [name, value] of [["hidden", () => isHidden],
+        ["visibilityState", () => (isHidden ? "hidden" : "visible")]]) {
+        Object.defineProperty(Document.prototype, name, { get: value, configurable: true });
+    }
+    window.drawn = [];
+    const clear = CanvasRenderingContext2D.prototype.clearRect;
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+        window.drawn.push(this.canvas);
+        return clear.apply(this, box);
+    };
+    window.setHidden = (value) => {
+        isHidden = value;
+        document.dispatchEvent(new Event("visibilitychange"));
+        if (!value) for (const callback of held.splice(0)) request(callback);
+    };
+})()"""
+
+
+def make_hideable(dash: Dashboard) -> None:
+    dash.page.add_init_script(HIDEABLE)
+
+
+def test_a_hidden_tab_draws_nothing_and_catches_up_in_one_drawing(
+    open_page: OpenPage, fake_proxy: FakeProxy
+) -> None:
+    with traffic(fake_proxy), quick(fake_proxy, tick="1s") as zaidash:
+        dash = open_page(zaidash, "?range=5m", before=make_hideable)
+        dash.wait_drawn()
+        dash.wait_until(lambda: dash.page.evaluate("drawn.length") > 0, "a drawing")
+        most = dash.wait_until(partial(drawings_after_hiding, dash, zaidash), "no tick meanwhile")
+        assert most == 1, f"a chart was drawn {most} times to catch up"
+        assert_every_tick_once(wait_ticks(dash, zaidash, 1), ticks(zaidash))
+
+
+def drawings_after_hiding(dash: Dashboard, zaidash: Zaidash) -> int:
+    """How often a chart is drawn when the tab is shown again; 0 where a tick came in between."""
+    dash.page.evaluate("setHidden(true)")
+    dash.page.wait_for_timeout(100)  # for what was on its way
+    dash.page.evaluate("drawn.length = 0")
+    hidden_at = newest_tick(zaidash)
+    dash.wait_until(lambda: newest_tick(zaidash) >= hidden_at + 6_000, "six ticks")
+    assert dash.page.evaluate("drawn.length") == 0, "the hidden tab was drawn"
+    last = newest_tick(zaidash)
+    dash.page.wait_for_timeout(150)  # for the stream to bring it, too
+    most: int = dash.page.evaluate(
+        """async () => {
+            setHidden(false);
+            await new Promise((done) => setTimeout(done, 500));
+            const counts = new Map();
+            for (const canvas of drawn) counts.set(canvas, (counts.get(canvas) ?? 0) + 1);
+            return Math.max(0, ...counts.values());
+        }"""
+    )
+    return most if newest_tick(zaidash) == last else 0
+
+
+# --------------------------------------------------------------------------------------
+# Trouble
+# --------------------------------------------------------------------------------------
+
+
+def test_a_target_that_is_down_is_said_with_its_reason_and_forgotten_when_it_is_up(
+    open_page: OpenPage,
+) -> None:
+    with (
+        FakeProxy("production") as production,
+        FakeProxy("canary") as canary,
+        traffic(production, canary),
+        quick(production, canary) as zaidash,
+    ):
+        dash = open_page(zaidash, "?range=5m")
+        dash.wait_connection("live")
+        banners = dash.page.get_by_text(" is down: ")
+        rate = {variant: dash.tile("requests", variant) for variant in VARIANTS}
+        for row in rate.values():
+            expect(row).to_contain_text("/s")
+        expect(banners).to_have_count(0)
+
+        canary.stop_serving()
+        expect(rate["canary"]).to_contain_text(DASH)
+        expect(banners).to_have_count(1)
+        (reason,) = (
+            one["last_error"] for one in zaidash.json("/api/targets") if one["health"] == "down"
+        )
+        expect(banners).to_contain_text(f"canary target {canary.url} is down: {reason}")
+        expect(rate["production"]).to_contain_text("/s")
+        dash.wait_connection("live")
+
+        production.stop_serving()
+        dash.wait_connection("stale")
+        first = seconds_stale(dash)
+        dash.wait_until(lambda: seconds_stale(dash) >= first + 2, "the header to count")
+        actual_s = (now_ms() - newest_tick(zaidash)) / 1000
+        assert abs(seconds_stale(dash) - actual_s) <= 2
+        for lines in tile_texts(dash).values():
+            assert DASH in lines[1], f"a tile shows {lines} though nothing is known"
+        for panel in ("requests", "tokens", "errors"):
+            expect(dash.panel(panel).locator("p").first).to_contain_text(DASH)
+
+        production.start_serving()
+        canary.start_serving()
+        dash.wait_connection("live")
+        for row in rate.values():
+            expect(row).to_contain_text("/s")
+        expect(banners).to_have_count(0)
+        expect(dash.page.get_by_text("stale")).to_have_count(0)
+
+
+def seconds_stale(dash: Dashboard) -> int:
+    text = dash.connection.inner_text()
+    match = re.search(r"stale: last data (?:(\d+) min ?)?(?:(\d+) s )?ago", text)
+    assert match, f"the header says {text!r}"
+    return 60 * int(match[1] or 0) + int(match[2] or 0)
+
+
+def test_storage_trouble_is_said_with_its_reason_while_charts_go_on(
+    open_page: OpenPage, fake_proxy: FakeProxy
+) -> None:
+    with traffic(fake_proxy), quick(fake_proxy) as zaidash:
+        with closing(sqlite3.connect(zaidash.db_path, isolation_level=None, timeout=10)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            reason = eventually(partial(storage_problem, zaidash), 20, "the problem")
+            dash = open_page(
+                zaidash, "?range=5m", before=lambda dash: dash.expect_trouble(NOT_READY)
+            )
+            banner = dash.page.get_by_text(re.compile("^storage"))
+            expect(banner).to_contain_text(reason)
+            wait_ticks(dash, zaidash, 3)
+            dash.wait_connection("live")
+            other.execute("ROLLBACK")
+        expect(banner).to_have_count(0)
+        assert_every_tick_once(times_in(dash), ticks(zaidash))
+
+
+def storage_problem(zaidash: Zaidash) -> str:
+    reply = zaidash.get("/readyz")
+    reasons = [] if reply.status == 200 else json.loads(reply.body)["reasons"]
+    return next((reason for reason in reasons if reason.startswith("storage")), "")
+
+
+def asks_for(fields: str) -> Callable[[str], bool]:
+    """Whether an address asks for the history of these fields and no others."""
+    return lambda url: "/api/metrics" in url and url.endswith(f"&fields={fields}")
+
+
+def fail_with_json(route: Route) -> None:
+    route.fulfill(status=500, json={"error": "the disk is on fire"})
+
+
+def fail_with_page(route: Route) -> None:
+    route.fulfill(status=502, content_type="text/html", body="<h1>Bad gateway</h1>")
+
+
+def half_an_answer(route: Route) -> None:
+    route.fulfill(status=200, content_type="application/json", body='{"production":{"timesta')
+
+
+FAILURES: list[Any] = [
+    pytest.param("heat-map", "latency_buckets", fail_with_json, "the disk is on fire", id="a 500"),
+    pytest.param("requests", "status_code_rates", fail_with_page, "502", id="a proxy's 502"),
+    pytest.param("requests", "status_code_rates", half_an_answer, "broke off", id="half a JSON"),
+]
+
+
+@pytest.mark.parametrize(("failing", "fields", "fail", "reason"), FAILURES)
+def test_a_panel_that_fails_says_why_leaves_the_others_alone_and_can_be_retried(
+    open_page: OpenPage,
+    past: Past,
+    failing: str,
+    fields: str,
+    fail: Callable[[Route], None],
+    reason: str,
+) -> None:
+    is_broken = threading.Event()
+    is_broken.set()
+
+    def answer(route: Route) -> None:
+        if is_broken.is_set():
+            fail(route)
+        else:
+            route.continue_()
+
+    def break_it(dash: Dashboard) -> None:
+        dash.expect_trouble(r"Failed to load resource: .*/api/metrics.*fields=" + fields)
+        dash.page.route(asks_for(fields), answer)
+
+    window = Span(past.end - 8 * MINUTE_MS, past.end - MINUTE_MS)
+    dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}", before=break_it)
+    alert = dash.panel(failing).get_by_role("alert")
+    expect(alert).to_contain_text("Failed")
+    expect(alert).to_contain_text(reason)
+    dash.wait_drawn()
+    part = Span(window.start + MINUTE_MS, window.end - MINUTE_MS)
+    for panel in CHARTS:
+        if panel != failing:
+            expect(dash.panel(panel).get_by_role("alert")).to_have_count(0)
+            assert coloured(dash, panel, part, window) > 0.9, f"{panel} is empty"
+    expect(dash.page.get_by_role("alert")).to_have_count(1)
+
+    retry = alert.get_by_role("button", name=re.compile("Retry"))
+    retry.click()
+    expect(alert).to_contain_text(reason)
+    is_broken.clear()
+    retry.click()
+    expect(alert).to_have_count(0)
+    assert len(dash.table(failing).rows) >= 400
+    dash.wait_until(lambda: coloured(dash, failing, part, window) > 0.9, "the chart")
+
+
+# --------------------------------------------------------------------------------------
+# Answers that come late
+# --------------------------------------------------------------------------------------
+
+
+class Held:
+    """Keeps the answers to questions about more than two hours back until they are let go.
+
+    To be made before the page is loaded: requests escape that are under way when a first route
+    is set.
+    """
+
+    def __init__(self, dash: Dashboard) -> None:
+        self.routes: list[Route] = []
+        self._dash = dash
+        dash.page.route(self._is_long, lambda route: self.routes.append(route))
+
+    @staticmethod
+    def _is_long(url: str) -> bool:
+        match = re.search(r"/api/metrics\?.*start=(\d+)&end=(\d+)", url)
+        return bool(match) and now_ms() - int(match[1]) > 2 * HOUR_MS  # type: ignore[index]
+
+    def wait(self, count: int) -> None:
+        address = self._dash.page.url
+        what = f"{count} questions about a longer time than {address} has"
+        self._dash.wait_until(lambda: len(self.routes) >= count, what)
+
+    def let_go(self) -> None:
+        for route in self.routes:
+            with suppress(Exception):  # the page may have hung up
+                route.continue_()
+        self.routes.clear()
+
+
+def test_a_late_answer_to_an_old_question_is_thrown_away(open_page: OpenPage, past: Past) -> None:
+    held: list[Held] = []
+    dash = open_page(past.zaidash, "?range=15m", before=lambda dash: held.append(Held(dash)))
+    dash.wait_drawn()
+    dash.page.keyboard.press("4")
+    held[0].wait(3)
+    dash.page.keyboard.press("1")
+    dash.wait_until(lambda: is_window(dash, 5 * MINUTE_MS), "five minutes")
+    held[0].let_go()
+    watched_until = now_ms() + 1_500
+    while now_ms() < watched_until:
+        assert is_window(dash, 5 * MINUTE_MS), "the old answer was drawn"
+    for panel in CHARTS:
+        expect(dash.panel(panel)).not_to_contain_text("Loading")
+    assert "range=5m" in dash.page.url
+
+
+def test_the_old_picture_stays_until_the_new_one_is_there(open_page: OpenPage, past: Past) -> None:
+    held: list[Held] = []
+    dash = open_page(past.zaidash, "?range=15m", before=lambda dash: held.append(Held(dash)))
+    dash.wait_drawn()
+    dash.page.keyboard.press("4")
+    held[0].wait(3)
+    now = now_ms()
+    window = Span(now - 15 * MINUTE_MS, now)
+    part = Span(window.start + MINUTE_MS, past.end - MINUTE_MS)
+    for panel in CHARTS:
+        expect(dash.panel(panel)).not_to_contain_text("Loading")
+        assert coloured(dash, panel, part, window) > 0.9, f"{panel} is empty meanwhile"
+    assert is_window(dash, 15 * MINUTE_MS)
+    held[0].let_go()
+    dash.wait_until(lambda: is_window(dash, 6 * HOUR_MS), "six hours")
+
+
+def is_window(dash: Dashboard, length_ms: int) -> bool:
+    """Whether a chart shows so much time up to now, but for what may be missing at its edges."""
+    times, now = times_in(dash), now_ms()
+    begins = now - length_ms - 2 * SECOND_MS <= times[0] <= now - 0.7 * length_ms
+    return begins and now - times[-1] < 2 * MINUTE_MS
