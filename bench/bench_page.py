@@ -78,7 +78,8 @@ CHARTS = {
 CLOCK, DATE = r"^\d\d:\d\d(:\d\d)?$", r"^\d\d-\d\d"
 
 #: Runs in the page before anything of it. `benchDrawn(labels)` gives the moment at which all charts
-#: in sight are drawn (those out of sight are drawn when they come into it), `benchKeyAt` the moment of the last key; both in ms on the page's own clock.
+#: in sight are drawn (those out of sight are drawn when they come into it), `benchKeyAt` the moment
+#: of the last key; both in ms on the page's own clock.
 PROBE = """
 ((charts) => {
   const PART = 0.05, COLOURED = 40, TIMEOUT_MS = 30_000;

@@ -380,10 +380,19 @@ COUNT_COLOURED = """(panel, [from, to]) => {
 }"""
 
 
+#: Resolves after so many frames.
+FRAMES = """async (count) => {
+  for (let i = 0; i < count; i += 1) await new Promise(requestAnimationFrame);
+}"""
+
+
 def coloured(dash: Dashboard, panel: str, part: Span, window: Span) -> float:
     """The share of a part of a chart, in time, in which there is a line or a point."""
     length = window.end - window.start
     place = [(part.start - window.start) / length, (part.end - window.start) / length]
+    # A chart out of sight is drawn when it comes into it: that takes a frame or two.
+    dash.panel(panel).scroll_into_view_if_needed()
+    dash.page.evaluate(FRAMES, 6)
     share: float = dash.panel(panel).evaluate(COUNT_COLOURED, place)
     assert share >= 0, "this part is narrower than a pixel"
     return share

@@ -3,10 +3,13 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Span } from "../lib/time";
 import { type Tip, Tooltip } from "./tooltip";
-import { decide, type Shown } from "./update";
+import { type Decision, decide, type Shown } from "./update";
 
 /** How often the window follows the wheel, ms. */
 const PAN_EVERY_MS = 200;
+
+/** How long what is out of sight waits for what is in it, ms. */
+const LATER_MS = 50;
 
 interface Size {
   readonly width: number;
@@ -36,12 +39,21 @@ export function Plot(props: Props) {
   const latest = useRef(props);
   latest.current = props;
 
-  // Show what there is to show; the chart is made again only where its shape has changed.
+  // Show what there is to show. What is out of sight comes after what is in it where there is another
+  // chart to be made, and where there are only newer rows, when it comes into sight.
   useLayoutEffect(() => {
-    const { shape, data, span, options } = props;
-    const decision = decide(shown.current, { shape, data, span });
-    // What is out of sight is brought up to date when it comes into sight.
-    if (!isSeen && chart.current) return;
+    const decision = decide(shown.current, props);
+    if (isSeen || chart.current === null) show(decision);
+    else if (decision === "create") {
+      const timer = setTimeout(() => show(decision), LATER_MS);
+      return () => clearTimeout(timer);
+    }
+    return undefined;
+  });
+
+  /** The chart is made again only where its shape has changed. */
+  function show(decision: Decision): void {
+    const { shape, data, span, options } = latest.current;
     shown.current = { shape, data, span };
     if (decision === "update") {
       chart.current?.batch(() => {
@@ -56,7 +68,7 @@ export function Plot(props: Props) {
       chart.current = new uPlot(made, data, element.current);
       tooltip.current = new Tooltip(chart.current);
     }
-  });
+  }
 
   function point(u: uPlot): void {
     // All charts follow the pointer, but only the one under it speaks.
