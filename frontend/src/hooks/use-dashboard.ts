@@ -57,11 +57,13 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   const before = view.isComparing ? questionBefore(question, now) : null;
   const plan = (wanted: Span, isLive: boolean) =>
     planHistory(keptOf(wanted, live.now(), keptMs), isLive, points, config, live.now());
+  // Only of numbers there is anything per minute.
+  const planShown = (wanted: Span, isLive: boolean) => ({ ...plan(wanted, isLive), lead: null });
   const planKey = String(points);
   const histories = {
     numbers: useHistory(live, FIELD_GROUPS.numbers, question, plan, planKey),
-    codes: useHistory(live, FIELD_GROUPS.codes, question, plan, planKey),
-    buckets: useHistory(live, FIELD_GROUPS.buckets, question, plan, planKey),
+    codes: useHistory(live, FIELD_GROUPS.codes, question, planShown, planKey),
+    buckets: useHistory(live, FIELD_GROUPS.buckets, question, planShown, planKey),
   };
   // In rows of the same width, though the window is a little longer.
   const planBefore = (wanted: Span) => {

@@ -97,6 +97,7 @@ export function useHistory(
     }
     const abort = new AbortController();
     let waiting: Snapshot[] | null = [];
+    let leadMs = 0; // what is told per minute looks back before the window
     let timelines: ReadonlyMap<string, Timeline> = new Map();
     const stop = live.onSnapshot((snapshot) => {
       if (!isLive) return;
@@ -107,12 +108,13 @@ export function useHistory(
       const timeline = timelines.get(snapshot.variant);
       timeline?.append([snapshot]);
       // Rows that have left the window go, so a page left open holds no more than one just opened.
-      // The minute before it stays: what is told per minute looks back that far.
-      timeline?.trim(snapshot.timestamp - question.lengthMs - MINUTE_MS);
+      timeline?.trim(snapshot.timestamp - question.lengthMs - leadMs);
     };
     const load = async () => {
       const span = spanOfQuestion(question, live.now());
-      timelines = await fetchTimelines(question, fields, plan(span, isLive), make, abort.signal);
+      const planned = plan(span, isLive);
+      if (planned.lead) leadMs = planned.from - planned.lead.start;
+      timelines = await fetchTimelines(question, fields, planned, make, abort.signal);
       for (const snapshot of waiting ?? []) add(snapshot);
       waiting = null;
       setAnswer({ question, timelines });
