@@ -3,7 +3,7 @@ import { fetchColumns, snapshotsOf } from "../api/client";
 import type { Columns, Field, Snapshot } from "../api/types";
 import type { Live } from "../lib/live";
 import type { Plan, Slice } from "../lib/plan";
-import { HOUR_MS, MINUTE_MS, type Span } from "../lib/time";
+import { HOUR_MS, type Span } from "../lib/time";
 import { Timeline } from "../lib/timeline";
 
 /** What history is wanted: a fixed window, or the last `lengthMs` and all that comes. */
