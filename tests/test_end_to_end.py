@@ -315,7 +315,7 @@ def test_stream_and_history_and_file_say_the_same(traffic: Traffic) -> None:
         hello = next(events)
         assert hello == {
             "type": "connected",
-            "scrape_interval": 0.2,
+            "scrape_interval": int(TRAFFIC_TICK[:-1]),
             "variants": ["production", "canary"],
         }
         live = [wait_for_event(events, "metrics")["data"] for _ in range(4)]

@@ -308,9 +308,21 @@ def test_asking_for_the_headers_alone_opens_no_stream(app: App) -> None:
 def test_a_client_that_talks_on_its_stream_is_ignored(app: App) -> None:
     with Client(port_of(app)) as client:
         client.greet()
-        client.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+        talk = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 400
+        assert len(talk) < Hub.MAX_RECEIVED_BYTES
+        client.socket.sendall(talk)
+        (stream,) = app.hub._streams
+        eventually(lambda: stream.received == len(talk), PATIENCE_S, "all that was said")
         app.hub.publish(snapshot(now_ms()))
         assert METRICS.fullmatch(client.chunk())
+
+
+def test_a_client_that_floods_its_stream_is_ended(app: App) -> None:
+    with Client(port_of(app)) as client:
+        client.greet()
+        with suppress(ConnectionError):
+            client.socket.sendall(b"x" * (Hub.MAX_RECEIVED_BYTES + 1))
+        open_streams(app, 0)
 
 
 # --------------------------------------------------------------------------------------
