@@ -2424,15 +2424,16 @@ class Fetch:
             connection = self._connection(parts)
             try:
                 connection.request("GET", _request_target(parts), headers=self._headers(url))
-                response = connection.getresponse()
-                at_s = time.monotonic()
-                if response.status in self.REDIRECTS and response.headers["Location"]:
-                    url = urllib.parse.urljoin(url, response.headers["Location"])
-                    continue
-                if response.status != 200:
-                    reason = response.reason[:80]
-                    raise ScrapeError(f"answered {response.status} {reason}".rstrip())
-                return self._body(response), at_s
+                # A response that ends its connection owns the socket: closing the latter is no use.
+                with connection.getresponse() as response:
+                    at_s = time.monotonic()
+                    if response.status in self.REDIRECTS and response.headers["Location"]:
+                        url = urllib.parse.urljoin(url, response.headers["Location"])
+                        continue
+                    if response.status != 200:
+                        reason = response.reason[:80]
+                        raise ScrapeError(f"answered {response.status} {reason}".rstrip())
+                    return self._body(response), at_s
             finally:
                 connection.close()
         raise ScrapeError(f"more than {self.MAX_REDIRECTS} redirects")
