@@ -1447,9 +1447,12 @@ def _column(field: Field) -> str:
 class _MergeByKey:
     """Base of two SQL aggregates over JSON objects of numbers, which SQLite cannot merge itself.
 
-    They are called for every row of a week, so a row's step is ``list.append`` itself, and all of
-    a group is decoded in one go: half the time of a step that decodes.
+    They are called for every row of a week, so a row's step is ``list.append`` itself, and many
+    are decoded in one go: half the time of a step that decodes.
     """
+
+    #: Texts decoded in one go; all of a week at once would take megabytes.
+    AT_ONCE = 256
 
     def __init__(self) -> None:
         self._texts: list[str | None] = []
@@ -1458,11 +1461,20 @@ class _MergeByKey:
     def _sum(self) -> tuple[dict[str, float], int]:
         """The sums by key, and of how many rows; NULLs are left out."""
         texts = [text for text in self._texts if text]
-        try:
-            return _sum_by_key(json.loads(f"[{','.join(texts)}]")), len(texts)
-        except (TypeError, ValueError, AttributeError):  # somebody else wrote into the file
-            rows = [row for text in texts if (row := _numbers_by_key(text)) is not None]
-            return _sum_by_key(rows), len(rows)
+        sums: dict[str, float] = defaultdict(int)
+        count = 0
+        for first in range(0, len(texts), self.AT_ONCE):
+            some = texts[first : first + self.AT_ONCE]
+            try:
+                part = _sum_by_key(json.loads(f"[{','.join(some)}]"))
+                count += len(some)
+            except (TypeError, ValueError, AttributeError):  # somebody else wrote into the file
+                rows = [row for text in some if (row := _numbers_by_key(text)) is not None]
+                part = _sum_by_key(rows)
+                count += len(rows)
+            for key, number in part.items():
+                sums[key] += number
+        return sums, count
 
 
 class SumByKey(_MergeByKey):

@@ -468,6 +468,24 @@ def test_the_table_itself_holds_the_averages(path: Path) -> None:
     assert sql(path, statement) == [("production", T0, 1.0, 1, None)]
 
 
+#: What a hand may have written into a column of objects, none of which may cost the rest.
+NOT_OURS = ["", "nonsense", "[1, 2]", '{"200": "4"}', '{"200": null}', '{"200": 4', "7", b"\xff"]
+
+
+def test_what_somebody_else_wrote_into_the_file_is_left_out_of_averages(path: Path) -> None:
+    with a_store(path, Clock(T0 + 5 * MINUTE_MS)) as store:
+        count = 300  # more than are decoded in one go
+        fill(store, [snapshot(T0 + i * 100, status_code_rates={"200": 4}, latency_buckets={"1": 2})
+                     for i in range(count)])  # fmt: skip
+        for i, text in enumerate(NOT_OURS):
+            sql(path, "UPDATE metrics_5s SET status_code_rates = ?, latency_buckets = ?"
+                      " WHERE ts = ?", text, text, T0 + i * 3_000)  # fmt: skip
+        names = ("status_code_rates", "latency_buckets")
+        (row,) = ask(store, T0, T0 + MINUTE_MS - 1, names, points=1)
+    assert row["status_code_rates"] == {"200": 4}
+    assert row["latency_buckets"] == {"1": 2 * (count - len(NOT_OURS))}
+
+
 # --------------------------------------------------------------------------------------
 # Downsampling: which minutes, and when
 # --------------------------------------------------------------------------------------
