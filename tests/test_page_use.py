@@ -1292,6 +1292,8 @@ def serving(names: Sequence[str], **env: str) -> Iterator[tuple[Zaidash, list[Fa
         targets = ",".join(f"{p.variant}={p.url}" for p in proxies)
         settings = {"SCRAPE_TARGETS": targets, "SCRAPE_INTERVAL": "200ms", **env}
         with run_zaidash(env=settings) as zaidash:
+            # Before that, the browser itself complains of its 503.
+            eventually(lambda: zaidash.get("/readyz").status == 200, 30, "200 from /readyz")
             yield zaidash, proxies
     finally:
         stop.set()
@@ -1761,17 +1763,18 @@ RECORD_MOTION = """(() => {
 })()"""
 
 
-#: Counts how often the dot beside "live" gets the ring of a beat, and how often one is seen.
+#: Counts how often the dot beside "live" gets or loses its ring, and how often one is seen.
 RECORD_BEATS = """(() => {
   window.beats = 0;
   window.rings = 0;
   new MutationObserver((changes) => {
-    for (const { target } of changes) {
-      if (!target.classList?.contains("pulse")) continue;
+    for (const { target, oldValue } of changes) {
+      const isRinged = target.classList.contains("pulse");
+      if (!isRinged && !oldValue?.includes("pulse")) continue;
       window.beats += 1;
-      if (getComputedStyle(target).boxShadow !== "none") window.rings += 1;
+      if (isRinged && getComputedStyle(target).boxShadow !== "none") window.rings += 1;
     }
-  }).observe(document, { attributeFilter: ["class"], subtree: true });
+  }).observe(document, { attributeFilter: ["class"], attributeOldValue: true, subtree: true });
 })()"""
 
 
@@ -1793,7 +1796,7 @@ def test_nothing_moves_for_those_who_asked_for_less_motion(
     wait_ticks(desk, demo, 1)
     assert desk.page.evaluate("() => window.beats") >= 2, "a beat for every tick"
     rings = desk.page.evaluate("() => window.rings")
-    assert rings == 0 if motion == "reduce" else rings >= 2
+    assert rings == 0 if motion == "reduce" else rings >= 1
     # A page that is open all day animates nothing in any case: that would never let it rest.
     running = desk.page.evaluate("() => document.getAnimations().length")
     assert (running, desk.page.evaluate("() => window.motions")) == (0, [])

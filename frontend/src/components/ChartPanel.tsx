@@ -22,21 +22,19 @@ import { IconButton } from "./IconButton";
 import { Legend } from "./Legend";
 import { Panel, type PanelState } from "./Panel";
 
-/** A live window stands still for no longer than this, ms. */
-const LONGEST_REST_MS = 10_000;
-
-/** A panel with a chart of lines, made from its description. */
-export function ChartPanel({ panel }: { readonly panel: PanelSpec }) {
+/** A panel with a chart of lines, made from its description; `turn` as in `usePhase`. */
+export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonly turn: number }) {
   const board = useBoard();
   const { view, theme, summaries, variants, live } = board;
   const history = board.histories[panel.group];
-  const span = useShownSpan(history);
+  const phaseMs = usePhase(history, turn);
+  const span = useShownSpan(history, phaseMs);
   const navigation = useNavigation();
   const chart = useRef<uPlot | null>(null);
 
   const before = board.before[panel.group];
   const sources = useSources(history, before, span);
-  const versions = sources.map(({ timeline }) => timeline.version).join(" ");
+  const versions = sources.map(({ timeline }) => timeline.version(phaseMs)).join(" ");
   const isLogarithmic = view.isLogarithmic && panel.canBeLogarithmic === true;
   // Rows change only with a version; the window moves on between them, without new columns.
   // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the sources
@@ -154,16 +152,29 @@ const ChartCard = memo(function ChartCard(props: CardProps) {
 });
 
 /**
- * The time the answered question is about: while another is asked, the old picture stays. A live
- * window moves on row by row, and not between them: a row is about a pixel wide.
+ * When within a rest a panel draws what has come live, ms. Panels take turns, one at a tick as far
+ * as they can: all of them at the same tick would keep the page from answering for too long.
  */
-export function useShownSpan(history: History): Span {
-  const { span, now } = useBoard();
-  const { question, timelines } = history;
+export function usePhase(history: History, turn: number): number {
+  const { config } = useBoard();
+  return (turn * config.scrape_interval * 1000) % restOf(history);
+}
+
+function restOf({ timelines }: History): number {
   const [timeline] = timelines.values();
-  const step = Math.min(timeline?.stepMs ?? 1, LONGEST_REST_MS);
+  return timeline?.restMs ?? 1;
+}
+
+/**
+ * The time the answered question is about: while another is asked, the old picture stays. A live
+ * window moves on once in a rest, when its panel draws.
+ */
+export function useShownSpan(history: History, phaseMs = 0): Span {
+  const { span, now } = useBoard();
+  const { question } = history;
+  const restMs = restOf(history);
   const asked = question ?? { lengthMs: lengthOf(span), end: span.isLive ? null : span.end };
-  const end = asked.end ?? Math.ceil(now / step) * step;
+  const end = asked.end ?? Math.ceil((now - phaseMs) / restMs) * restMs + phaseMs;
   const start = end - asked.lengthMs;
   return useMemo(() => ({ start, end }), [start, end]);
 }

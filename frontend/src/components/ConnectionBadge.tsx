@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useState } from "react";
 import { useBoard } from "../lib/board";
 import { connectionOf } from "../lib/connection";
 import { formatDuration } from "../lib/time";
@@ -26,7 +26,9 @@ export function ConnectionBadge() {
       data-connection={connection.kind}
       className={`flex items-center gap-2 rounded-full px-2.5 py-0.5 text-[13px] ${isTrouble ? "bg-warning text-warning-ink" : "text-muted"}`}
     >
-      {connection.kind === "live" && <Pulse beat={live.newest()} />}
+      {connection.kind === "live" && (
+        <Pulse newest={live.newest()} tickMs={config.scrape_interval * 1000} />
+      )}
       {isTrouble && <span aria-hidden="true">▲</span>}
       <span className="whitespace-nowrap">{words()}</span>
       {connection.kind === "reconnecting" && (
@@ -53,16 +55,10 @@ export function ConnectionBadge() {
   }
 }
 
-const BEAT_MS = 300;
-
-/** A dot that beats once whenever `beat` changes. */
-function Pulse({ beat }: { readonly beat: number | null }) {
-  const dot = useRef<HTMLSpanElement>(null);
-  useEffect(() => {
-    if (beat === null) return;
-    dot.current?.classList.add("pulse");
-    const timer = setTimeout(() => dot.current?.classList.remove("pulse"), BEAT_MS);
-    return () => clearTimeout(timer);
-  }, [beat]);
-  return <span ref={dot} aria-hidden="true" className="size-2 rounded-full bg-good" />;
+/** A dot that gets a ring with one tick, and loses it with the next. */
+function Pulse({ newest, tickMs }: { readonly newest: number | null; readonly tickMs: number }) {
+  const isOdd = Math.round((newest ?? 0) / tickMs) % 2 === 1;
+  return (
+    <span aria-hidden="true" className={`size-2 rounded-full bg-good ${isOdd ? "pulse" : ""}`} />
+  );
 }

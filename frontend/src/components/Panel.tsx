@@ -52,7 +52,7 @@ export function Panel(props: Props) {
       aria-labelledby={titleId}
       data-panel={id}
       tabIndex={-1}
-      className={`flex min-w-0 flex-col rounded-lg border border-line bg-card p-3 ${isWide && !isFull ? "lg:col-span-2" : ""}`}
+      className={`flex min-w-0 flex-col card p-3 ${isWide && !isFull ? "lg:col-span-2" : ""}`}
     >
       <header className="mb-1 flex flex-wrap items-center gap-x-2 gap-y-0.5">
         <h2 id={titleId} className="text-[15px] font-semibold">

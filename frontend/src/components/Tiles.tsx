@@ -12,6 +12,7 @@ import {
   TILES,
   type TileSpec,
 } from "../lib/tiles";
+import { usePhase } from "./ChartPanel";
 import { DashSwatch } from "./Swatch";
 
 /** The numbers that matter, each for every variant. */
@@ -32,11 +33,7 @@ export function Tiles() {
 function Tile({ tile }: { readonly tile: TileSpec }) {
   const { variants } = useBoard();
   return (
-    <article
-      data-tile={tile.id}
-      aria-label={tile.title}
-      className="min-w-0 rounded-lg border border-line bg-card px-3 py-2"
-    >
+    <article data-tile={tile.id} aria-label={tile.title} className="min-w-0 card px-3 py-2">
       <h2 className="text-xs font-medium text-muted">{tile.title}</h2>
       {variants.map((variant) => (
         <TileRow key={variant} tile={tile} variant={variant} />
@@ -129,7 +126,7 @@ const [SPARK_WIDTH, SPARK_HEIGHT] = [96, 20];
 function Spark({ tile, variant }: { readonly tile: TileSpec; readonly variant: string }) {
   const { histories, colours, config } = useBoard();
   const timeline = histories.numbers.timelines.get(variant);
-  const version = timeline?.version;
+  const version = timeline?.version(usePhase(histories.numbers, TILES.indexOf(tile)));
   // biome-ignore lint/correctness/useExhaustiveDependencies: values change with the version only
   const path = useMemo(() => {
     if (!timeline) return "";
@@ -169,10 +166,7 @@ function Comparison() {
   const base = first === undefined ? undefined : summaries?.[first];
   if (first === undefined || !base) return null;
   return (
-    <aside
-      aria-label="Comparison of variants"
-      className="rounded-lg border border-line bg-card px-3 py-2 2xl:col-span-7"
-    >
+    <aside aria-label="Comparison of variants" className="card px-3 py-2 2xl:col-span-7">
       {others.map((variant) => {
         const summary = summaries?.[variant];
         const parts = summary ? compareTotals(summary, base) : [];

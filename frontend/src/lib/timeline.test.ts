@@ -149,19 +149,20 @@ describe("a timeline of snapshots", () => {
   it("is drawn again for every snapshot, and not for one it has already", () => {
     const timeline = fresh();
     timeline.load({ timestamp: [5000], req_rate: [1] });
-    const before = timeline.version;
+    const before = timeline.version();
     timeline.append([snapshot(10_000)]);
-    expect(timeline.version).toBe(before + 1);
+    expect(timeline.version()).toBe(before + 1);
     timeline.append([snapshot(10_000)]);
     timeline.append([]);
-    expect(timeline.version).toBe(before + 1);
+    expect(timeline.version()).toBe(before + 1);
   });
 
-  it("is drawn once for all that a hidden tab has missed", () => {
+  it("is drawn for all that a hidden tab has missed", () => {
     const timeline = fresh();
+    expect(timeline.version()).toBe(0);
     timeline.append(Array.from({ length: 500 }, (_, i) => snapshot((i + 1) * 5000)));
     expect(timeline.times).toHaveLength(500);
-    expect(timeline.version).toBe(1);
+    expect(timeline.version()).toBeGreaterThan(0);
   });
 
   it("takes over a week of history without running out of stack", () => {
@@ -218,12 +219,44 @@ describe("a timeline of averages", () => {
     timeline.load({ timestamp: [0], req_rate: [1] });
     let drawn = 0;
     for (let second = 600; second < 660; second += 1) {
-      const before = timeline.version;
+      const before = timeline.version();
       timeline.append([snapshot(second * 1000)]);
-      if (timeline.version !== before) drawn += 1;
+      if (timeline.version() !== before) drawn += 1;
     }
     expect(drawn).toBeGreaterThanOrEqual(5);
     expect(drawn).toBeLessThanOrEqual(7);
+  });
+});
+
+describe("panels that take turns", () => {
+  it("draw once in a row's time each, no two of them at the same tick", () => {
+    const timeline = new Timeline(["req_rate"], 6000, 1000, GAP);
+    timeline.append([snapshot(0)]);
+    const phases = [0, 1000, 2000, 3000, 4000, 5000];
+    let before = phases.map((phaseMs) => timeline.version(phaseMs));
+    const drawn: number[] = [];
+    for (let second = 1; second <= 12; second += 1) {
+      timeline.append([snapshot(second * 1000)]);
+      const after = phases.map((phaseMs) => timeline.version(phaseMs));
+      drawn.push(...phases.filter((_, i) => after[i] !== before[i]));
+      expect(drawn).toHaveLength(second);
+      before = after;
+    }
+    expect(drawn.slice(0, 6)).toEqual([1000, 2000, 3000, 4000, 5000, 0]);
+    expect(drawn.slice(6)).toEqual(drawn.slice(0, 6));
+  });
+
+  it("draw at once what was loaded, and what is shown because the page stands still", () => {
+    const timeline = new Timeline(["req_rate"], 6000, 1000, GAP);
+    for (const change of [
+      () => timeline.load({ timestamp: [0], req_rate: [1] }),
+      () => timeline.show(),
+    ]) {
+      const before = [0, 5000].map((phaseMs) => timeline.version(phaseMs));
+      change();
+      const after = [0, 5000].map((phaseMs) => timeline.version(phaseMs));
+      expect(after.every((version, i) => version > (before[i] ?? 0))).toBe(true);
+    }
   });
 });
 

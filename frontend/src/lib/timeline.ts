@@ -7,8 +7,8 @@ const OBJECT_FIELDS: ReadonlySet<Field> = new Set(["status_code_rates", "latency
 /** Fields of which a longer row has the sum; of all others it has the average. */
 const SUMMED: ReadonlySet<Field> = new Set(["elapsed_s", "latency_buckets"]);
 
-/** A row that grows is drawn again at most so often: a row is about a pixel wide. */
-const GROWTH_SHOWN_MS = 10_000;
+/** For how long at most a row that grows is left as it was drawn, ms. */
+const LONGEST_REST_MS = 10_000;
 
 /** What a row counts for in an average. */
 type Weight = (row: Row) => number;
@@ -69,15 +69,13 @@ function mergeObjects(rows: readonly Row[], field: ObjectField, weigh: Weight): 
 export class Timeline {
   /** Begin of each row, ms. */
   readonly times: number[] = [];
-  /** Goes up with every change worth drawing. */
-  version = 0;
   /** The newest snapshot in here, ms. */
   newest = Number.NEGATIVE_INFINITY;
 
   private readonly columns = new Map<Field, unknown[]>();
   private binRows: Row[] = []; // of the row that grows: what is complete of it
   private baseRows: Row[] = []; // and what is not
-  private shown = Number.NEGATIVE_INFINITY; // the newest snapshot when `version` last went up
+  private changes = 0; // all that is to be drawn at once
 
   constructor(
     readonly fields: readonly Field[],
@@ -111,22 +109,32 @@ export class Timeline {
     const last = this.times.at(-1);
     // A row of averages stands for all of its time; what lies in it is in it already.
     if (last !== undefined) this.newest = this.isAveraged ? last + this.stepMs - 1 : last;
-    this.version += 1;
+    this.changes += 1;
   }
 
   /** Add snapshots, in the order of time; those that are in here already are passed over. */
   append(snapshots: Iterable<Snapshot>): void {
     for (const snapshot of snapshots) this.add(snapshot);
     this.write();
-    // What changes is a pixel: it is drawn when the next one begins, or after a while.
-    const waitMs = Math.min(this.stepMs, GROWTH_SHOWN_MS);
-    if (Math.floor(this.newest / waitMs) > Math.floor(this.shown / waitMs)) this.show();
+  }
+
+  /** How long what has come live may wait to be drawn, ms: what changes is a pixel. */
+  get restMs(): number {
+    return Math.min(this.stepMs, LONGEST_REST_MS);
+  }
+
+  /**
+   * Goes up with every change worth drawing: what was loaded at once, and what comes live when the
+   * newest snapshot passes `phaseMs` after a multiple of `restMs`.
+   */
+  version(phaseMs = 0): number {
+    const rests = Math.floor((this.newest - phaseMs) / this.restMs);
+    return this.changes + (Number.isFinite(rests) ? rests : 0);
   }
 
   /** Have the row that grows drawn as it is now. */
   show(): void {
-    this.version += 1;
-    this.shown = this.newest;
+    this.changes += 1;
   }
 
   /** Forget rows that end before a time. */

@@ -4,7 +4,7 @@ import { downloadCsv, downloadPng } from "../chart/export";
 import { bucketAxis, cellAt, heatPlugin } from "../chart/heat-plugin";
 import { AXIS_PX, baseOptions } from "../chart/options";
 import { Plot } from "../chart/Plot";
-import { usePanelState, useShownSpan } from "../components/ChartPanel";
+import { usePanelState, usePhase, useShownSpan } from "../components/ChartPanel";
 import { Current } from "../components/Current";
 import { IconButton } from "../components/IconButton";
 import { Panel } from "../components/Panel";
@@ -23,13 +23,14 @@ export const HEAT_MAP = "heat-map";
 const TITLE = "Latency distribution";
 
 /** How many requests took how long: a map of time and bucket for each variant. */
-export function HeatMapPanel() {
+export function HeatMapPanel({ turn }: { readonly turn: number }) {
   const { histories, variants, theme, colours, live, config } = useBoard();
   const history = histories.buckets;
   const navigation = useNavigation();
-  const span = useShownSpan(history);
+  const phaseMs = usePhase(history, turn);
+  const span = useShownSpan(history, phaseMs);
   const timelines = [...history.timelines];
-  const versions = timelines.map(([, timeline]) => timeline.version).join(" ");
+  const versions = timelines.map(([, timeline]) => timeline.version(phaseMs)).join(" ");
   // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
   const bounds = useMemo(() => boundsOf(timelines.map(([, timeline]) => timeline)), [versions]);
   const charts = useRef(new Map<string, React.RefObject<uPlot | null>>());
@@ -95,7 +96,7 @@ export function HeatMapPanel() {
                   chart={chart}
                   variant={variant}
                   timeline={timeline}
-                  version={timeline.version}
+                  version={timeline.version(phaseMs)}
                   span={span}
                   bounds={bounds}
                   {...{ theme, colours, navigation }}

@@ -74,7 +74,7 @@ export function HistoryPanel() {
   );
   const start = Math.ceil(useShownSpan(history).start / MINUTE_MS) * MINUTE_MS;
   const { sorting } = view;
-  const versions = [...history.timelines.values()].map(({ version }) => version).join(" ");
+  const versions = [...history.timelines.values()].map((timeline) => timeline.version()).join(" ");
   // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
   const rows = useMemo(
     () =>

@@ -20,18 +20,18 @@ interface Entry {
 
 /** All panels, in the order of the page. */
 export const PANELS: readonly Entry[] = [
-  chart(requests),
-  chart(latency),
-  { id: HEAT_MAP, content: <HeatMapPanel /> },
-  chart(tokens),
-  chart(concurrency),
-  chart(rateLimit),
-  chart(errors),
-  chart(sizes),
+  chart(requests, 0),
+  chart(latency, 1),
+  { id: HEAT_MAP, content: <HeatMapPanel turn={2} /> },
+  chart(tokens, 3),
+  chart(concurrency, 4),
+  chart(rateLimit, 5),
+  chart(errors, 6),
+  chart(sizes, 7),
   { id: HISTORY, content: <HistoryPanel /> },
   { id: TARGETS, content: <TargetsPanel /> },
 ];
 
-function chart(panel: PanelSpec): Entry {
-  return { id: panel.id, content: <ChartPanel panel={panel} /> };
+function chart(panel: PanelSpec, turn: number): Entry {
+  return { id: panel.id, content: <ChartPanel panel={panel} turn={turn} /> };
 }
