@@ -581,13 +581,16 @@ def test_the_tokens_of_the_whole_window_stand_above_their_chart(
 ) -> None:
     window = Span(past.end - 20 * MINUTE_MS, past.end - MINUTE_MS)
     dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}")
-    totals = dash.panel("tokens").locator("dd")
-    expect(totals).to_have_count(2)
+    totals = dash.panel("tokens").get_by_role("table", name="in all")
+    expect(totals.locator("tbody td").first).to_have_text(re.compile("[0-9]"))
+    _, *names = totals.locator("thead th").all_inner_texts()
+    assert set(names) == {"input", "output", "cache read", "cache write"}
     summaries = past.zaidash.json(f"/api/summary?start={window.start + 1}&end={window.end}")
-    for text, variant in zip(totals.all_inner_texts(), VARIANTS, strict=True):
-        parts = dict(part.rsplit(" ", 1) for part in text.split(" · "))
-        assert set(parts) == {"input", "output", "cache read", "cache write"}
-        for name, told in parts.items():
+    rows = totals.locator("tbody tr")
+    expect(rows).to_have_count(2)
+    for row, variant in zip(rows.all(), VARIANTS, strict=True):
+        assert row.locator("th").inner_text() == variant
+        for name, told in zip(names, row.locator("td").all_inner_texts(), strict=True):
             value = summaries[variant][f"tokens_{name.replace(' ', '_')}"]
             assert shows(told, value), f"{name} of {variant}: {told}, and not {value}"
 

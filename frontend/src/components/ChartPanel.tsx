@@ -12,6 +12,7 @@ import { changeView } from "../hooks/use-view";
 import { type Board, useBoard } from "../lib/board";
 import { chartOf, type Source } from "../lib/chart-data";
 import { describeChart } from "../lib/describe";
+import { NOTHING } from "../lib/format";
 import type { Live } from "../lib/live";
 import type { Column } from "../lib/series";
 import { coloursOf, type Theme } from "../lib/theme";
@@ -50,11 +51,10 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
     };
   }, [panel, history.timelines, before?.timelines, versions, theme, view.hidden, isLogarithmic]);
   const state = usePanelState(history, spec.data[0].length > 0);
-  const totals = panel.totals ? summaries : null;
-
   return (
     <ChartCard
-      {...{ panel, spec, series, shape, description, span, state, totals, isLogarithmic }}
+      {...{ panel, spec, series, shape, description, span, state, isLogarithmic }}
+      summaries={panel.totals ? summaries : null}
       {...{ theme, variants, navigation, live, chart }}
     />
   );
@@ -68,7 +68,7 @@ interface CardProps {
   readonly description: string;
   readonly span: Span;
   readonly state: PanelState;
-  readonly totals: Board["summaries"];
+  readonly summaries: Board["summaries"];
   readonly isLogarithmic: boolean;
   readonly theme: Theme;
   readonly variants: readonly string[];
@@ -79,8 +79,8 @@ interface CardProps {
 
 /** What a panel looks like; at most ticks nothing of it changes but the values beside the title. */
 const ChartCard = memo(function ChartCard(props: CardProps) {
-  const { panel, spec, series, shape, description, span, state, totals, isLogarithmic } = props;
-  const { theme, variants, navigation, live, chart } = props;
+  const { panel, spec, series, shape, description, span, state, isLogarithmic } = props;
+  const { theme, variants, summaries, navigation, live, chart } = props;
   const colours = coloursOf(theme);
   return (
     <Panel
@@ -120,21 +120,7 @@ const ChartCard = memo(function ChartCard(props: CardProps) {
       }
       below={<Legend panel={panel.id} series={series} />}
     >
-      {totals && (
-        <dl className="flex min-h-5 flex-wrap gap-x-4 text-xs text-muted">
-          {variants.map((variant) => {
-            const summary = totals[variant];
-            return (
-              summary && (
-                <div key={variant} className="flex gap-1">
-                  <dt className="shrink-0">{variants.length > 1 ? `${variant} ` : ""}in all:</dt>
-                  <dd>{panel.totals?.(summary)}</dd>
-                </div>
-              )
-            );
-          })}
-        </dl>
-      )}
+      {panel.totals && <Totals variants={variants} totals={panel.totals} summaries={summaries} />}
       <div className="relative min-h-56 flex-1 2xl:min-h-72">
         <Plot
           chart={chart}
@@ -150,6 +136,48 @@ const ChartCard = memo(function ChartCard(props: CardProps) {
     </Panel>
   );
 });
+
+interface TotalsProps {
+  readonly variants: readonly string[];
+  readonly totals: NonNullable<PanelSpec["totals"]>;
+  readonly summaries: Board["summaries"];
+}
+
+/** What there was in all in the window; as high before it is known as afterwards. */
+function Totals({ variants, totals, summaries }: TotalsProps) {
+  return (
+    <table className="w-full table-fixed text-xs text-muted">
+      <caption className="sr-only">in all</caption>
+      <thead>
+        <tr>
+          <th scope="col" className="text-left font-normal">
+            in all
+          </th>
+          {Object.keys(totals).map((name) => (
+            <th key={name} scope="col" className="text-left font-normal">
+              {name}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {variants.map((variant) => {
+          const summary = summaries?.[variant];
+          return (
+            <tr key={variant}>
+              <th scope="row" className="truncate text-left font-normal">
+                {variant}
+              </th>
+              {Object.entries(totals).map(([name, tell]) => (
+                <td key={name}>{summary ? tell(summary) : NOTHING}</td>
+              ))}
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
+  );
+}
 
 /**
  * When within a rest a panel draws what has come live, ms. Panels take turns, one at a tick as far

@@ -66,6 +66,6 @@ export interface PanelSpec {
   readonly right?: Axis;
   /** May be drawn on a logarithmic axis. */
   readonly canBeLogarithmic?: boolean;
-  /** A line above the chart about the whole window. */
-  readonly totals?: (summary: Summary) => string;
+  /** What there was in all in the window, by name: a table above the chart. */
+  readonly totals?: Readonly<Record<string, (summary: Summary) => string>>;
 }

@@ -34,13 +34,10 @@ export const tokens: PanelSpec = {
   current: (snapshot) =>
     `${formatPerSecond(snapshot.token_rate_in)} in, ${formatPerSecond(snapshot.token_rate_out)} out`,
   left: { format: formatPerSecond },
-  totals: (summary) =>
-    [
-      ["input", summary.tokens_input],
-      ["output", summary.tokens_output],
-      ["cache read", summary.tokens_cache_read],
-      ["cache write", summary.tokens_cache_write],
-    ]
-      .map(([name, count]) => `${name} ${formatCount(count as number | null)}`)
-      .join(" · "),
+  totals: {
+    input: (summary) => formatCount(summary.tokens_input),
+    output: (summary) => formatCount(summary.tokens_output),
+    "cache read": (summary) => formatCount(summary.tokens_cache_read),
+    "cache write": (summary) => formatCount(summary.tokens_cache_write),
+  },
 };
