@@ -3683,27 +3683,76 @@ class StaticFile(NamedTuple):
 _HASHED_NAME = re.compile(r".+-(?=[^.]*[0-9A-Z])[0-9A-Za-z_-]{8}\.[0-9a-z]+")
 
 
-def load_static(folder: Path) -> dict[str, StaticFile]:
-    """The page's files by URL path, read once: no path of a request ever meets the file system."""
-    files = {}
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if path.is_file() and path.suffix != ".gz":
-            body = path.read_bytes()
-            gzipped = gzip.compress(body, 9, mtime=0)
-            content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            if content_type.startswith("text/") or content_type.endswith(("javascript", "json")):
-                content_type += "; charset=utf-8"
-            name = "/" + path.relative_to(folder).as_posix()
-            files[name] = StaticFile(
-                body,
-                gzipped if len(gzipped) < len(body) else None,
-                content_type,
-                f'"{hashlib.sha256(body).hexdigest()[:16]}"',
-                name.startswith("/assets/") and _HASHED_NAME.fullmatch(path.name) is not None,
-            )
-    if "/index.html" in files:
-        files["/"] = files["/index.html"]
-    return files
+def find_static() -> tuple[Path, ...]:
+    """Where the page may be: beside this file, wherever links to it lead, or as it was called.
+
+    In zaidash.pyz "beside" is inside the archive, and in an installed package it is the package.
+    """
+    file = globals().get("__file__", "<string>")
+    if file.startswith("<"):  # ``python -c``, or piped into ``python -``
+        return ()
+    here = Path(file)
+    return tuple(dict.fromkeys(f.parent / "static" for f in (here.resolve(), here.absolute())))
+
+
+def read_static(folder: Path) -> dict[str, bytes]:
+    """The files of a folder by their relative names, also where it lies in a zip archive."""
+    if folder.is_dir():
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in _files(folder)}
+    for archive in filter(Path.is_file, folder.parents):
+        import zipfile  # nobody else should wait for it
+
+        start = folder.relative_to(archive).as_posix() + "/"
+        with zipfile.ZipFile(archive) as entries:
+            names = [name for name in entries.namelist() if not name.endswith("/")]
+            return {n.removeprefix(start): entries.read(n) for n in names if n.startswith(start)}
+    return {}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder. Links are followed, hidden names are not.
+
+    A mounted ConfigMap is nothing but links into a hidden folder.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
+            yield from _files(path)
+        elif path.is_file() and not path.name.startswith("."):
+            yield path
+
+
+def load_static(folders: Sequence[Path]) -> dict[str, StaticFile]:
+    """The page of the first folder that has one, by URL path.
+
+    It is read once: no path of a request ever meets the file system. Without a page all else works.
+    """
+    looked = ", ".join(map(str, folders)) or "nowhere, for zaidash.py was not run from a file"
+    try:
+        page = next(filter(None, map(read_static, folders)), None)
+    except OSError as error:
+        log.getChild("http").warning("there is no page: %s; make its files readable", error)
+        return {}
+    if page is None:
+        log.getChild("http").warning(
+            "there is no page: copy the folder static/ beside zaidash.py; looked=%s", looked
+        )
+        return {}
+    files = {f"/{n}": _static_file(n, body) for n, body in page.items() if not n.endswith(".gz")}
+    return files | ({"/": files["/index.html"]} if "/index.html" in files else {})
+
+
+def _static_file(name: str, body: bytes) -> StaticFile:
+    gzipped = gzip.compress(body, 9, mtime=0)
+    content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    if content_type.startswith("text/") or content_type.endswith(("javascript", "json")):
+        content_type += "; charset=utf-8"
+    return StaticFile(
+        body,
+        gzipped if len(gzipped) < len(body) else None,
+        content_type,
+        f'"{hashlib.sha256(body).hexdigest()[:16]}"',
+        name.startswith("assets/") and _HASHED_NAME.fullmatch(Path(name).name) is not None,
+    )
 
 
 def get_static(files: Mapping[str, StaticFile], request: Request) -> Response:
@@ -4506,9 +4555,7 @@ class App:
         self.config = config
         self.wall = wall
         self.started_at_s = wall()
-        self.static = load_static(Path(__file__).resolve().parent / "static")
-        if not self.static:
-            log.getChild("http").warning("there is no page: no static/ beside zaidash.py")
+        self.static = load_static(find_static())
         hello = {"type": "connected", "scrape_interval": _whole_or_float(config.interval_s),
                  "variants": list(config.variants)}  # fmt: skip
         self.hub = Hub(hello, config.max_streams, wall)
@@ -4538,10 +4585,14 @@ class App:
         self.hub.start()
         self.collector.start()
         self._server_thread.start()
-        host = self.config.listen.host or "localhost"
-        log.getChild("http").info(
-            "listening: url=http://%s/", Address(host, self.server.server_port)
-        )
+        log.getChild("http").info("listening: url=%s", self.url)
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the page, once it listens."""
+        host = self.config.listen.host
+        local = "localhost" if host in ("", "0.0.0.0", "::") else host
+        return f"http://{Address(local, self.server.server_port)}/"
 
     def stop(self) -> None:
         """End streams, finish requests under way, write what waits; in less than five seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -14,7 +14,7 @@ import pytest
 from support import ROOT, Reply, free_port, get
 
 import zaidash
-from zaidash import App, load_config
+from zaidash import App, find_static, load_config, load_static
 
 STATIC = ROOT / "static"
 FILES = sorted(path for path in STATIC.rglob("*") if path.is_file())
@@ -184,16 +184,92 @@ def test_nothing_but_the_files_of_the_start_is_served(other_url: str, path: str)
         connection.close()
 
 
-def test_site_without_a_page_says_so_and_keeps_its_interface(tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
+def leave_it_out(static: Path) -> str:
+    return f"there is no page: copy the folder static/ beside zaidash.py; looked={static}"
+
+
+def make_it_empty(static: Path) -> str:
+    static.mkdir()
+    return leave_it_out(static)
+
+
+def break_a_file(static: Path) -> str:
+    (static / "assets").mkdir(parents=True)
+    (static / "index.html").write_text("<!doctype html>", encoding="utf-8")
+    # Reading it fails for every user, root included, who may read what is locked away.
+    (static / "assets" / "broken.js").symlink_to("/proc/self/mem")
+    return "there is no page: [Errno 5] Input/output error; make its files readable"
+
+
+#: What can be wrong with static/, and what the log says of it.
+NO_PAGE: dict[str, Callable[[Path], str]] = {
+    "it was not copied": leave_it_out,
+    "it is empty": make_it_empty,
+    "a file of it cannot be read": break_a_file,
+}
+
+
+@pytest.mark.parametrize("prepare", NO_PAGE.values(), ids=NO_PAGE)
+def test_site_without_a_page_says_so_and_keeps_its_interface(
+    prepare: Callable[[Path], str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = prepare(tmp_path / "static")
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level("WARNING", "zaidash"):
         patch.setattr(zaidash, "__file__", str(tmp_path / "zaidash.py"))
         app = start_app(tmp_path)
     try:
+        assert [expected in message for message in caplog.messages] == [True]
         url = f"http://127.0.0.1:{app.server.server_port}"
         assert get(url + "/").status == 404
         assert get(url + "/healthz").status == 200
     finally:
         app.stop()
+
+
+def mount(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Lay files out as Kubernetes mounts a ConfigMap: links into a hidden folder with a date."""
+    for name, body in files.items():
+        file = folder / "..2026_11_23_10_00_00.1" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(body)
+    (folder / "..data").symlink_to("..2026_11_23_10_00_00.1")
+    for name in {name.partition("/")[0] for name in files}:
+        (folder / name).symlink_to(f"..data/{name}")
+
+
+def test_page_is_found_where_all_of_it_is_mounted(tmp_path: Path) -> None:
+    page = {name: text.encode() for name, text in OTHER_PAGE.items()}
+    mount(tmp_path, {"zaidash.py": b"", **{f"static/{n}": body for n, body in page.items()}})
+    assert found_beside(tmp_path / "zaidash.py") == page
+
+
+def test_page_is_found_where_it_is_mounted_beside_zaidash(tmp_path: Path) -> None:
+    page = {name: text.encode() for name, text in OTHER_PAGE.items()}
+    mount(tmp_path / "static", page)
+    (tmp_path / "zaidash.py").touch()
+    assert found_beside(tmp_path / "zaidash.py") == page
+
+
+def test_page_is_found_beside_a_mounted_zaidash(tmp_path: Path) -> None:
+    mount(tmp_path, {"zaidash.py": b""})
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "index.html").write_bytes(b"beside the link")
+    assert found_beside(tmp_path / "zaidash.py") == {"index.html": b"beside the link"}
+
+
+def test_page_is_found_through_a_link_to_zaidash(tmp_path: Path) -> None:
+    (tmp_path / "zaidash").symlink_to(ROOT / "zaidash.py")
+    shipped = {name[1:]: file.read_bytes() for name, file in zip(PATHS, FILES, strict=True)}
+    assert found_beside(tmp_path / "zaidash") == shipped
+
+
+def found_beside(script: Path) -> dict[str, bytes]:
+    """What a zaidash serves that is run as `script`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zaidash, "__file__", str(script))
+        files = load_static(find_static())
+    assert files.pop("/").body == files["/index.html"].body
+    return {path[1:]: file.body for path, file in files.items()}
 
 
 # --------------------------------------------------------------------------------------
