@@ -4796,6 +4796,9 @@ def serve(config: Config, is_demo: bool = False) -> int:
     except (OSError, UnicodeError) as error:
         return _complain([f"LISTEN_ADDR={config.listen}: cannot listen: {_reason(error)};"
                           " choose another address or stop what uses it"])  # fmt: skip
+    if is_demo:
+        with contextlib.suppress(OSError):  # a closed stdout is no reason to end
+            print(f"zaidash: open {app.url} in a browser; Ctrl-C ends the demo", flush=True)
     stop.wait()
     log.getChild("http").info("stopping")
     app.stop()

@@ -1,0 +1,37 @@
+# Short names for what the project's tools do; none is needed to run zaidash.
+
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help test check page pyz dist bench ci clean
+
+help: ## list what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+test: ## run the tests
+	$(PYTHON) -m pytest
+
+check: ## look at style and types
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+page: ## build static/ from frontend/
+	cd frontend && npm ci && npm run build
+
+pyz: ## build dist/zaidash.pyz, zaidash and its page in one file
+	$(PYTHON) deploy/pyz.py
+
+dist: pyz ## build all that is released: the one file, the wheel, the source distribution
+	$(PYTHON) -m build
+
+bench: ## measure everything but the page; takes some minutes
+	$(PYTHON) bench/bench_history.py
+	$(PYTHON) bench/bench_scrape.py
+	$(PYTHON) bench/bench_streams.py
+
+ci: ## run all that has to pass, as root on Debian
+	.ci/run
+
+clean: ## delete what was built here; static/ stays
+	rm -rf build dist zaidash.egg-info
