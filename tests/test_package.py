@@ -516,7 +516,7 @@ def test_make_alone_lists_every_target() -> None:
     assert phony and set(phony[1].split()) == set(make_targets())
 
 
-@pytest.mark.parametrize("document", ["README.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_documents_name_targets_and_files_that_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE))
