@@ -4779,9 +4779,10 @@ def _complain(problems: Sequence[str], code: int = 2) -> int:
 
 def serve(config: Config, is_demo: bool = False) -> int:
     """Run until SIGTERM or SIGINT; explicit handlers, for PID 1 has no default ones."""
-    stop = threading.Event()
+    # Not an Event: its set() waits for ever where the signal comes in the midst of its wait().
+    stop: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda received, _: stop.put(received))
     set_up_logging(config)
     _raise_file_limit(config.max_streams + Server.MAX_CONNECTIONS + 256)
     try:
@@ -4799,7 +4800,7 @@ def serve(config: Config, is_demo: bool = False) -> int:
     if is_demo:
         with contextlib.suppress(OSError):  # a closed stdout is no reason to end
             print(f"zaidash: open {app.url} in a browser; Ctrl-C ends the demo", flush=True)
-    stop.wait()
+    stop.get()
     log.getChild("http").info("stopping")
     app.stop()
     log.getChild("http").info("stopped")
