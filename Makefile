@@ -29,6 +29,7 @@ bench: ## measure everything but the page; takes some minutes
 	$(PYTHON) bench/bench_history.py
 	$(PYTHON) bench/bench_scrape.py
 	$(PYTHON) bench/bench_streams.py
+	$(PYTHON) bench/bench_limits.py
 
 ci: ## run all that has to pass, as root on Debian
 	.ci/run

@@ -243,7 +243,9 @@ def test_file_that_the_readme_names_is_there(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-@pytest.mark.parametrize("script", ["bench/bench_history.py", "bench/bench_scrape.py"])
+@pytest.mark.parametrize(
+    "script", ["bench/bench_history.py", "bench/bench_scrape.py", "bench/bench_limits.py"]
+)
 def test_benchmark_that_the_readme_names_is_there(script: str) -> None:
     assert f"`python {script}`" in section("Performance")
     assert (ROOT / script).is_file()
