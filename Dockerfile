@@ -33,6 +33,8 @@ COPY --from=build /rootfs/ /
 COPY --from=build --chown=65532:65532 /volume/ /
 # By number, so that Kubernetes can tell that it is not root.
 USER 65532:65532
+# Said here, or a volume that cannot be written would get another name for its file.
+ENV DB_PATH=/data/dashboard.db
 # Relative paths, and temporary files where there is no /tmp, end up here as well.
 WORKDIR /data
 VOLUME ["/data"]

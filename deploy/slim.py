@@ -36,7 +36,7 @@ import sysconfig
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,7 @@ SOURCE = Path(__file__).resolve().parent.parent
 INTERPRETER = Path(sys.executable).resolve()
 STDLIB = Path(sysconfig.get_path("stdlib"))
 EXTENSIONS = Path(sysconfig.get_config_var("DESTSHARED"))
+LIBRARY = (STDLIB, EXTENSIONS)
 
 #: Where the image has zaidash, and the interpreter, wherever the base image has it.
 APP = Path("/app")
@@ -300,8 +301,9 @@ class Closure:
     library. Functions behind `from module import *` are missed, unless called as attributes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, library: Sequence[Path] = LIBRARY) -> None:
         self.origins: dict[str, Path] = {}
+        self._library = library
         self._calls: set[str] = set()
         self._waiting: defaultdict[str, list[Code]] = defaultdict(list)  # by what calls it
 
@@ -317,7 +319,10 @@ class Closure:
 
         Modules that are built in, or not there on this system, are no files and are passed over.
         """
-        if module in self.origins or not (spec := find_module(module)) or not spec.origin:
+        if module in self.origins:
+            return
+        spec = find_module(module, self._library)
+        if not spec or not spec.origin:
             return
         self.origins[module] = origin = Path(spec.origin)
         self.add(module.rpartition(".")[0])
@@ -344,16 +349,14 @@ class Closure:
             self.add(module)
 
 
-def find_module(name: str) -> importlib.machinery.ModuleSpec | None:
-    """Return where the standard library has a module. Unlike importlib's, it imports nothing."""
+def find_module(name: str, library: Sequence[Path]) -> importlib.machinery.ModuleSpec | None:
+    """Return where a module is. Unlike importlib's function of this kind, it imports nothing."""
     package = name.rpartition(".")[0]
-    folders: Iterable[str] | None = (str(STDLIB), str(EXTENSIONS))
+    folders = [str(folder) for folder in library]
     if package:
-        parent = find_module(package)
-        folders = parent.submodule_search_locations if parent else None
-    if not name or folders is None:
-        return None
-    return importlib.machinery.PathFinder.find_spec(name, list(folders))
+        parent = find_module(package, library)
+        folders = list(parent.submodule_search_locations or ()) if parent else []
+    return importlib.machinery.PathFinder.find_spec(name, folders) if name else None
 
 
 def needed_modules() -> dict[str, Path]:

@@ -324,7 +324,7 @@ def test_bad_setting_is_named_before_it_starts(image: Image, volume: Path) -> No
 
 def test_volume_of_another_user_is_named(image: Image, volume: Path) -> None:
     os.chown(volume, 0, 0)
-    with run(image, volume, env={"DB_PATH": "/data/dashboard.db"}) as container:
+    with run(image, volume) as container:
         reply = container.get("/readyz")
         assert reply.status == 503
         assert b"storage not writable" in reply.body
@@ -555,6 +555,7 @@ def test_configuration_is_what_the_dockerfile_says(image: Image) -> None:
     assert config["Entrypoint"] == ["/usr/bin/python3", "-I", "/app"]
     assert not config["Cmd"]
     assert config["WorkingDir"] == "/data"
+    assert "DB_PATH=/data/dashboard.db" in config["Env"]
     assert list(config["Volumes"]) == ["/data"]
     assert list(config["ExposedPorts"]) == ["8080/tcp"]
     assert config["StopSignal"] == "SIGTERM"
