@@ -530,7 +530,7 @@ def add_zaidash(tree: Tree) -> None:
     shutil.copyfile(SOURCE / "zaidash.py", tree.place(APP / "zaidash.py"))
     tree.write(APP / "__main__.py", MAIN)
     for script in (APP / "zaidash.py", APP / "__main__.py"):
-        cached = Path(importlib.util.cache_from_source(script))
+        cached = APP / "__pycache__" / f"{script.stem}.{sys.implementation.cache_tag}.pyc"
         # Checked, so that another zaidash.py may be laid over this one.
         compile_module(tree.place(script), tree.place(cached), script, is_checked=True)
     shutil.copytree(SOURCE / "static", tree.place(APP / "static"))
