@@ -8,6 +8,9 @@ import { type Decision, decide, type Shown } from "./update";
 /** How often the window follows the wheel, ms. */
 const PAN_EVERY_MS = 200;
 
+/** How far from the edge of the window is in sight, or nearly. */
+const NEARLY = "64px";
+
 /** How long what is out of sight waits for what is in it, ms. */
 const LATER_MS = 50;
 
@@ -143,7 +146,7 @@ function useIsSeen(element: RefObject<HTMLElement | null>): boolean {
     if (!element.current) return;
     const observer = new IntersectionObserver(
       (entries) => setIsSeen(entries.at(-1)?.isIntersecting ?? true),
-      { rootMargin: "200px" },
+      { rootMargin: NEARLY },
     );
     observer.observe(element.current);
     return () => observer.disconnect();

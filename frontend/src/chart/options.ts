@@ -100,7 +100,7 @@ function lineSeries(line: Line): uPlot.Series {
     label: line.label,
     scale: line.axis,
     stroke: line.colour,
-    width: line.width,
+    width: widthOnScreen(line.width),
     dash: [...line.dash],
     ...(line.fill !== null ? { fill: line.fill } : {}),
     spanGaps: false,
@@ -112,6 +112,15 @@ function lineSeries(line: Line): uPlot.Series {
       filter: (u, index) => isolated(u.data[index] ?? []),
     },
   };
+}
+
+/**
+ * The width of a line, px. Without a GPU, a line wider than one pixel of the screen takes forty times
+ * as long to draw, and most of a tick; where pixels are small, one of them is too thin to see.
+ */
+function widthOnScreen(width: number): number {
+  const ratio = globalThis.devicePixelRatio ?? 1;
+  return ratio < 1.5 ? Math.min(width, 1 / ratio) : width;
 }
 
 function valueScale({ isLogarithmic, atLeast = 0 }: Axis): uPlot.Scale {

@@ -16,9 +16,8 @@ import { type Polled, usePoll } from "./use-poll";
 import { useTheme } from "./use-theme";
 import { useView } from "./use-view";
 
-/** How often to ask for what is not pushed, ms. */
-const TARGETS_EVERY_MS = 5_000;
-const READINESS_EVERY_MS = 10_000;
+/** How often to ask for what is not pushed, ms; a variant that goes down is, and its targets with it. */
+const POLL_EVERY_MS = 10_000;
 
 /** The longer a window, the slower its totals change, and the more work they are. */
 function summaryEveryMs(lengthMs: number): number {
@@ -73,7 +72,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   const numbersBefore = useHistory(live, FIELD_GROUPS.numbers, before, planBefore, planKey);
   const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, planBefore, planKey);
   const targets = useTargets(live);
-  const readiness = usePoll("readiness", fetchReasons, READINESS_EVERY_MS);
+  const readiness = usePoll("readiness", fetchReasons, POLL_EVERY_MS);
   // Nothing is kept of it, so there is nothing to ask.
   const isGone = span.end < now - keptMs;
   // The charts first: a summary of a week is as much work as all of them.
@@ -103,7 +102,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
 }
 
 function useTargets(live: Live): Polled<readonly TargetReport[]> {
-  const targets = usePoll("targets", fetchTargets, TARGETS_EVERY_MS);
+  const targets = usePoll("targets", fetchTargets, POLL_EVERY_MS);
   const { data, refresh } = targets;
   useEffect(() => live.check(data ?? []), [live, data]);
   // Why a variant's health has changed is known to its targets.

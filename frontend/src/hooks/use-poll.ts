@@ -33,7 +33,8 @@ export function usePoll<T>(
     const run = async () => {
       try {
         const data = await latest.current(abort.signal);
-        if (!abort.signal.aborted) setState({ data, error: null });
+        if (!abort.signal.aborted)
+          setState((before) => (tellsSame(before, data) ? before : { data, error: null }));
       } catch (error) {
         if (abort.signal.aborted) return;
         setState(({ data }) => ({ data, error: String((error as Error).message) }));
@@ -53,4 +54,9 @@ export function usePoll<T>(
   }, [key, everyMs, round]);
 
   return { ...state, refresh: useCallback(() => setRound((count) => count + 1), []) };
+}
+
+/** Whether an answer leaves everything as it is: then nothing need be drawn. */
+function tellsSame<T>(before: { data: T | null; error: string | null }, data: T): boolean {
+  return before.error === null && JSON.stringify(before.data) === JSON.stringify(data);
 }

@@ -229,21 +229,30 @@ describe("a timeline of averages", () => {
 });
 
 describe("panels that take turns", () => {
-  it("draw once in a row's time each, no two of them at the same tick", () => {
-    const timeline = new Timeline(["req_rate"], 6000, 1000, GAP);
+  it.each([
+    ["rows of three ticks", 3000, 6],
+    ["rows of many ticks", 60_000, 10],
+  ])("draw once in a rest each, no two of them at the same tick: %s", (_, stepMs, ticks) => {
+    const timeline = new Timeline(["req_rate"], stepMs, 1000, GAP);
+    expect(timeline.restMs).toBe(ticks * 1000);
     timeline.append([snapshot(0)]);
-    const phases = [0, 1000, 2000, 3000, 4000, 5000];
+    const phases = Array.from({ length: ticks }, (_, i) => i * 1000);
     let before = phases.map((phaseMs) => timeline.version(phaseMs));
     const drawn: number[] = [];
-    for (let second = 1; second <= 12; second += 1) {
+    for (let second = 1; second <= 2 * ticks; second += 1) {
       timeline.append([snapshot(second * 1000)]);
       const after = phases.map((phaseMs) => timeline.version(phaseMs));
       drawn.push(...phases.filter((_, i) => after[i] !== before[i]));
       expect(drawn).toHaveLength(second);
       before = after;
     }
-    expect(drawn.slice(0, 6)).toEqual([1000, 2000, 3000, 4000, 5000, 0]);
-    expect(drawn.slice(6)).toEqual(drawn.slice(0, 6));
+    const [first, ...others] = phases;
+    expect(drawn).toEqual([...others, first, ...others, first]);
+  });
+
+  it("draw at every tick where each is a row", () => {
+    const timeline = new Timeline(["req_rate"], 1000, 1000, GAP);
+    expect(timeline.restMs).toBe(1000);
   });
 
   it("draw at once what was loaded, and what is shown because the page stands still", () => {

@@ -118,9 +118,11 @@ export class Timeline {
     this.write();
   }
 
-  /** How long what has come live may wait to be drawn, ms: what changes is a pixel. */
+  /** How long what has come live may wait to be drawn, ms: what changes is a pixel or two. */
   get restMs(): number {
-    return Math.min(this.stepMs, LONGEST_REST_MS);
+    // A row that is a snapshot is wider than a pixel, and drawn when it comes.
+    const rows = this.stepMs === this.baseMs ? 1 : 2;
+    return Math.min(rows * this.stepMs, LONGEST_REST_MS);
   }
 
   /**

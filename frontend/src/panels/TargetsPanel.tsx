@@ -1,4 +1,7 @@
+import { memo, useMemo } from "react";
+import type { TargetReport } from "../api/types";
 import { Panel, type PanelState } from "../components/Panel";
+import type { Polled } from "../hooks/use-poll";
 import { useBoard } from "../lib/board";
 import { formatCount, formatMs, NOTHING } from "../lib/format";
 import { formatDuration } from "../lib/time";
@@ -12,6 +15,18 @@ const COLOURS = { up: "text-good", down: "text-critical-ink", unknown: "text-mut
 export function TargetsPanel() {
   const { now, variants, targets } = useBoard();
   const { data, error, refresh } = targets;
+  // Times ago are those of the answer: counted on at every tick, they would have it laid out anew.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: see above
+  const answeredAt = useMemo(() => now, [data]);
+  return <TargetsCard {...{ data, error, refresh, variants, now: answeredAt }} />;
+}
+
+interface Props extends Polled<readonly TargetReport[]> {
+  readonly variants: readonly string[];
+  readonly now: number;
+}
+
+const TargetsCard = memo(function TargetsCard({ data, error, refresh, variants, now }: Props) {
   const shown = (data ?? []).filter(({ variant }) => variants.includes(variant));
   return (
     <Panel
@@ -69,7 +84,7 @@ export function TargetsPanel() {
       </section>
     </Panel>
   );
-}
+});
 
 function stateOf(data: unknown, error: string | null, refresh: () => void): PanelState {
   if (error !== null) return { kind: "failed", error, retry: refresh };
