@@ -247,6 +247,8 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 
 
 def _header_value(text: str) -> str:
+    if not text:
+        raise ValueError("expected some characters; leave it unset to have none")
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError("expected printable ASCII characters without a space")
     return text
@@ -255,12 +257,20 @@ def _header_value(text: str) -> str:
 def _db_path(text: str) -> Path:
     if not text:
         raise ValueError("expected a file")
-    path = Path(text).absolute()
-    if path.is_dir():
-        raise ValueError("expected a file, this is a directory")
-    if not path.parent.is_dir():
-        raise ValueError(f"expected a file in an existing directory, create {path.parent} first")
-    return path
+    try:
+        path = Path(text).absolute()
+        if path.is_dir():
+            raise ValueError("expected a file, this is a directory")
+        if path.parent.is_dir():
+            return path
+    except (
+        OSError
+    ) as error:  # the working directory is gone, or one on the way is not ours to enter
+        raise ValueError(
+            f"cannot look there: {error.strerror}; give a file in a directory that exists"
+            f" and that this user may enter"
+        ) from None
+    raise ValueError(f"expected a file in an existing directory, create {path.parent} first")
 
 
 class Address(NamedTuple):
@@ -2932,7 +2942,7 @@ class Collector:
         while not self._stopping.is_set():
             try:
                 found = _Resolved(spec, self._resolve(host, port), None)
-            except (OSError, UnicodeError) as error:
+            except (OSError, ValueError, LookupError) as error:  # names no codec knows, too
                 is_gone = getattr(error, "errno", None) in _NO_SUCH_NAME
                 addresses = () if is_gone else self._addresses(spec)
                 found = _Resolved(spec, addresses, _reason(error))
@@ -4732,6 +4742,8 @@ def resident_memory_bytes() -> int | None:
 
 def check_health(address: Address, timeout_s: float = 3.0) -> str | None:
     """Ask a running instance's /healthz; None when it is well, or else what is wrong."""
+    if address.port == 0:
+        return "LISTEN_ADDR has port 0, any free one: set it to the port that the log names"
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
     connection = http.client.HTTPConnection(host, address.port, timeout=timeout_s)
     try:

@@ -486,6 +486,26 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_shown() -> None:
 # ---- The database path ---------------------------------------------------------------------------
 
 
+def test_a_directory_that_cannot_be_looked_at_is_told_by_its_setting() -> None:
+    path = (
+        f"/tmp/{'x' * 300}/zaidash.db"  # the same error as without the right to, and for root too
+    )
+    (problem,) = problems_of(DB_PATH=path)
+    assert problem.startswith(f"DB_PATH={path}: ") and "File name too long" in problem
+
+
+def test_a_working_directory_that_is_gone_is_told_in_a_sentence(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    shell = f"cd {gone} && rmdir {gone} && exec {sys.executable} {SCRIPT} --check-config"
+    ended = subprocess.run(
+        ["sh", "-c", shell], env={"DB_PATH": "x.db"}, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("zaidash: DB_PATH=x.db: cannot look there: ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_the_database_lies_in_data_where_that_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -800,6 +820,12 @@ def test_healthcheck_fails_where_nobody_listens() -> None:
     ended = run_to_exit("--healthcheck", env={"LISTEN_ADDR": f"127.0.0.1:{free_port()}"})
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1 and "Traceback" not in ended.stderr
+
+
+def test_healthcheck_says_that_it_cannot_know_a_port_that_was_free() -> None:
+    ended = run_to_exit("--healthcheck", env={"LISTEN_ADDR": ":0"})
+    assert ended.returncode == 1
+    assert "LISTEN_ADDR" in ended.stderr and len(ended.stderr.splitlines()) == 1
 
 
 def test_healthcheck_fails_where_the_answer_is_an_error(httpserver: HTTPServer) -> None:
