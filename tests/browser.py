@@ -44,12 +44,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 try:
+    from playwright.sync_api import TimeoutError as TimedOut
     from playwright.sync_api import expect, sync_playwright
 
     has_playwright = True
 except ImportError:  # then the fixture `chromium` skips or fails
     has_playwright = False
-    expect = sync_playwright = None  # type: ignore[assignment]
+    expect = sync_playwright = TimedOut = None  # type: ignore
 
 __all__ = [
     "CHROMIUM",
@@ -59,6 +60,7 @@ __all__ = [
     "Dashboard",
     "OpenPage",
     "Table",
+    "TimedOut",
     "chromium",
     "expect",
     "open_page",
@@ -188,7 +190,7 @@ class Dashboard:
         expect(self.panel(panel)).not_to_contain_text("Loading")
 
     def wait_connection(self, kind: str) -> None:
-        """Wait until the header says `live`, `reconnecting`, `stale`, `paused` or `connecting`."""
+        """Wait until the header says `live`, `waiting`, `reconnecting`, `stale`, `paused` ..."""
         expect(self.page.locator(f"[data-connection={kind}]")).to_be_visible()
 
     # What is on the page

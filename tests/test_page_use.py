@@ -1221,7 +1221,20 @@ def test_pausing_does_not_change_the_numbers_that_were_to_be_read(
 # Variants
 # --------------------------------------------------------------------------------------
 
+
 #: Remembers every line pattern that is drawn with, in CSS px.
+def test_a_variant_may_be_named_like_a_property_that_every_object_has(open_desk: OpenDesk) -> None:
+    names = ["toString", "constructor", "__proto__"]
+    with serving(names) as (zaidash, _):
+        desk = open_desk(zaidash, "?range=5m")
+        for name in names:
+            desk.press(name)
+            desk.settle()
+            expect(desk.dash.tile("requests", name)).to_contain_text("/s")
+            columns = [f"{name} {quantile}" for quantile in ("p50", "p95", "p99")]
+            assert desk.dash.table("latency").header[1:] == columns
+
+
 RECORD_DASHES = """(() => {
   window.dashes = new Set();
   const plain = CanvasRenderingContext2D.prototype.setLineDash;

@@ -11,12 +11,19 @@ export class ApiError extends Error {
 
 type Parameters = Readonly<Record<string, string | number>>;
 
-// All addresses are relative to the page, which may lie below any path of a reverse proxy.
+/**
+ * An address relative to the page, which may lie below any path of a reverse proxy. Without the
+ * login that the page's own address may have: no request takes one there.
+ */
+export function addressOf(path: string): string {
+  return new URL(path, `${location.origin}${location.pathname}`).href;
+}
+
 async function get(path: string, parameters: Parameters, signal?: AbortSignal): Promise<Response> {
   const query = new URLSearchParams(Object.entries(parameters).map(([k, v]) => [k, String(v)]));
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    return await fetch(query.size > 0 ? `${path}?${query}` : path, {
+    return await fetch(addressOf(query.size > 0 ? `${path}?${query}` : path), {
       cache: "no-store",
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });

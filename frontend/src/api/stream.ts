@@ -1,4 +1,5 @@
 import { retryDelayMs } from "../lib/connection";
+import { addressOf } from "./client";
 import type { LiveEvent } from "./types";
 
 /** What the stream is doing; times are on the `performance.now()` clock, in ms. */
@@ -27,12 +28,16 @@ export class EventStream {
     private lastId: string,
     private readonly onEvent: (event: LiveEvent) => void,
     private readonly onState: () => void,
+    /** It is time to try again: `open` or `restart`. */
+    private readonly onRetry: () => void,
   ) {}
 
   open(): void {
     this.close();
     this.set({ kind: "connecting" });
-    const source = new EventSource(`api/events?last_event_id=${encodeURIComponent(this.lastId)}`);
+    const source = new EventSource(
+      addressOf(`api/events?last_event_id=${encodeURIComponent(this.lastId)}`),
+    );
     this.source = source;
     source.onmessage = (message: MessageEvent<string>) => {
       const event = JSON.parse(message.data) as LiveEvent;
@@ -65,7 +70,7 @@ export class EventStream {
     const delay = retryDelayMs(this.attempt, Math.random());
     this.attempt += 1;
     this.set({ kind: "waiting", retryAt: performance.now() + delay });
-    this.timer = setTimeout(() => this.open(), delay);
+    this.timer = setTimeout(this.onRetry, delay);
   }
 
   private set(state: StreamState): void {

@@ -50,7 +50,7 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
       description: describeChart(panel.title, made.lines, made.data.slice(1) as never),
     };
   }, [panel, history.timelines, before?.timelines, versions, theme, view.hidden, isLogarithmic]);
-  const state = usePanelState(history, spec.data[0].length > 0);
+  const state = usePanelState(history, spec.data[0].length > 0, hasValues(spec));
   return (
     <ChartCard
       {...{ panel, spec, series, shape, description, span, state, isLogarithmic }}
@@ -162,7 +162,7 @@ function Totals({ variants, totals, summaries }: TotalsProps) {
       </thead>
       <tbody>
         {variants.map((variant) => {
-          const summary = summaries?.[variant];
+          const summary = summaries?.get(variant);
           return (
             <tr key={variant}>
               <th scope="row" className="truncate text-left font-normal">
@@ -224,8 +224,15 @@ function useSources(history: History, before: History | undefined, span: Span): 
   ];
 }
 
+const NO_VALUES = "Nothing to show: no value in this range, or all series are hidden.";
+
+function hasValues({ data }: ChartSpec): boolean {
+  const [, ...columns] = data;
+  return columns.some((column) => Array.prototype.some.call(column, (value) => value != null));
+}
+
 /** Which of its states a panel is in. */
-export function usePanelState(history: History, hasRows: boolean): PanelState {
+export function usePanelState(history: History, hasRows: boolean, hasValues = true): PanelState {
   const { readiness, span } = useBoard();
   const { error, retry, isLoading, question } = history;
   const isYoung = span.isLive && (readiness.data ?? []).includes("no scrape yet");
@@ -233,11 +240,12 @@ export function usePanelState(history: History, hasRows: boolean): PanelState {
   return useMemo(() => {
     if (error !== null) return { kind: "failed", error, retry };
     if (!isAnswered || (isLoading && !hasRows)) return { kind: "loading" };
-    if (hasRows) return { kind: "ready" };
+    if (hasRows && hasValues) return { kind: "ready" };
+    if (hasRows) return { kind: "empty", text: NO_VALUES };
     return isYoung
       ? { kind: "empty", text: "No data yet: the first snapshot is still to come." }
       : { kind: "empty", text: "No data in this range." };
-  }, [error, retry, isAnswered, isLoading, hasRows, isYoung]);
+  }, [error, retry, isAnswered, isLoading, hasRows, hasValues, isYoung]);
 }
 
 /** All lines at the place of the pointer, a column per variant. */

@@ -47,6 +47,8 @@ export function ConnectionBadge() {
         return "paused";
       case "connecting":
         return "connecting …";
+      case "waiting":
+        return "connected, no data yet";
       case "reconnecting":
         return `reconnecting in ${connection.inSeconds} s`;
       case "stale":

@@ -13,6 +13,7 @@ import {
   type TileSpec,
 } from "../lib/tiles";
 import { usePhase } from "./ChartPanel";
+import { ErrorBoundary } from "./ErrorBoundary";
 import { DashSwatch } from "./Swatch";
 
 /** The numbers that matter, each for every variant. */
@@ -20,9 +21,11 @@ export function Tiles() {
   const board = useBoard();
   return (
     <section aria-label="Key figures">
-      <div className="grid grid-cols-1 gap-3 sm:grid-cols-2 md:grid-cols-3 xl:grid-cols-4 2xl:grid-cols-7">
+      <div className="grid grid-cols-1 gap-3 sm:grid-cols-2 md:grid-cols-3 xl:grid-cols-4 min-[1920px]:grid-cols-7">
         {TILES.map((tile) => (
-          <Tile key={tile.id} tile={tile} />
+          <ErrorBoundary key={tile.id} name={tile.title}>
+            <Tile tile={tile} />
+          </ErrorBoundary>
         ))}
         {board.variants.length > 1 && <Comparison />}
       </div>
@@ -44,7 +47,7 @@ function Tile({ tile }: { readonly tile: TileSpec }) {
 
 /** What a variant's tiles tell of: now, or when it was paused, or the whole of a window. */
 function readingFor(board: Board, variant: string): Reading | null {
-  if (board.view.window) return board.summaries?.[variant] ?? null;
+  if (board.view.window) return board.summaries?.get(variant) ?? null;
   const snapshot = board.live.latest.get(variant);
   return snapshot && isFresh(snapshot.timestamp, board.span.end, board.config.scrape_interval)
     ? readingOf(snapshot)
@@ -73,19 +76,19 @@ function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant:
             {first.label && (
               <span className="text-[11px] font-normal text-muted">{first.label} </span>
             )}
-            {tell(first)}
+            <span className="inline-block min-w-[6ch]">{tell(first)}</span>
           </span>
         )}
         {others.map((value) => (
           <span key={value.label} className="text-[13px] whitespace-nowrap">
             <span className="text-[11px] text-muted">{value.label} </span>
-            {tell(value)}
+            <span className="inline-block min-w-[6ch]">{tell(value)}</span>
           </span>
         ))}
         <LevelBadge level={level} />
       </div>
       <div className="flex items-center justify-between gap-2">
-        <Change tile={tile} summary={summaries?.[variant]} />
+        <Change tile={tile} summary={summaries?.get(variant)} />
         <Spark tile={tile} variant={variant} />
       </div>
     </div>
@@ -163,12 +166,12 @@ function Spark({ tile, variant }: { readonly tile: TileSpec; readonly variant: s
 function Comparison() {
   const { summaries, variants } = useBoard();
   const [first, ...others] = variants;
-  const base = first === undefined ? undefined : summaries?.[first];
+  const base = first === undefined ? undefined : summaries?.get(first);
   if (first === undefined || !base) return null;
   return (
-    <aside aria-label="Comparison of variants" className="card px-3 py-2 2xl:col-span-7">
+    <aside aria-label="Comparison of variants" className="card px-3 py-2 min-[1920px]:col-span-7">
       {others.map((variant) => {
-        const summary = summaries?.[variant];
+        const summary = summaries?.get(variant);
         const parts = summary ? compareTotals(summary, base) : [];
         return (
           <section key={variant} className="mb-1">
@@ -176,11 +179,11 @@ function Comparison() {
               {variant} against {first}
             </h2>
             {parts.length === 0 && <p className="text-muted">not known yet</p>}
-            <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 2xl:flex 2xl:gap-x-2">
+            <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 min-[1920px]:flex min-[1920px]:gap-x-2">
               {parts.map(({ what, change }) => (
                 <Fragment key={what}>
                   <dt className="text-muted">{what}</dt>
-                  <dd className="font-semibold 2xl:mr-6">{change}</dd>
+                  <dd className="font-semibold min-[1920px]:mr-6">{change}</dd>
                 </Fragment>
               ))}
             </dl>

@@ -82,6 +82,11 @@ export function useDashboard(config: Config, aheadMs: number): Board {
     (signal) => fetchSummary(question, signal),
     span.isLive ? summaryEveryMs(question.lengthMs) : null,
   );
+  // A map: a variant may be named like a property that every object has.
+  const summaries = useMemo(
+    () => summary.data && new Map(Object.entries(summary.data)),
+    [summary.data],
+  );
   const choices = useMemo(
     () => ({ live, config, view: { ...view, variant, panel }, variants }),
     [live, config, view, variant, panel, variants],
@@ -95,7 +100,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
     span,
     histories,
     before: view.isComparing ? { numbers: numbersBefore, codes: codesBefore } : {},
-    summaries: isGone ? null : summary.data,
+    summaries: isGone ? null : summaries,
     targets,
     readiness,
   };

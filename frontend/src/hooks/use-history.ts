@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useState } from "react";
 import { fetchColumns, snapshotsOf } from "../api/client";
 import type { Columns, Field, Snapshot } from "../api/types";
+import { retryDelayMs } from "../lib/connection";
 import type { Live } from "../lib/live";
 import type { Plan, Slice } from "../lib/plan";
 import { HOUR_MS, type Span } from "../lib/time";
@@ -27,6 +28,14 @@ export interface History {
 
 type MakeTimeline = (fields: readonly Field[], plan: Plan) => Timeline;
 
+interface Failure {
+  /** The question that had no answer, with all that shapes it. */
+  readonly asked: string;
+  readonly error: string;
+  /** How often it was asked again before. */
+  readonly attempt: number;
+}
+
 interface Answer {
   readonly question: Question | null;
   readonly timelines: ReadonlyMap<string, Timeline>;
@@ -37,6 +46,9 @@ const NO_ANSWER: Answer = { question: null, timelines: new Map() };
 /** The window before is asked for anew whenever a live one has moved on by such a share of it. */
 const BEFORE_PARTS = 240;
 const LEAST_PART_MS = 5000;
+
+/** History is asked for again by itself no sooner than after so many of `retryDelayMs`'s steps. */
+const FIRST_RETRY = 3;
 
 /** The question for the equally long window before. */
 export function questionBefore(question: Question, now: number): Question {
@@ -77,9 +89,10 @@ export function useHistory(
     new Timeline(fields, stepMs, baseMs, gapMs),
 ): History {
   const [answer, setAnswer] = useState(NO_ANSWER);
-  const [failure, setFailure] = useState<{ key: string; error: string } | null>(null);
+  const [failure, setFailure] = useState<Failure | null>(null);
   const [round, setRound] = useState(0);
-  const key = question && `${keyOf(question)} ${planKey} ${live.epoch} ${round}`;
+  const asked = question && `${keyOf(question)} ${planKey} ${live.epoch}`;
+  const key = asked && `${asked} ${round}`;
   const [answeredKey, setAnsweredKey] = useState<string | null>(null);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key stands for all of them
@@ -123,7 +136,12 @@ export function useHistory(
     };
     load().catch((error: Error) => {
       stop();
-      if (!abort.signal.aborted) setFailure({ key, error: error.message });
+      if (abort.signal.aborted) return;
+      setFailure((before) => ({
+        asked: asked ?? "",
+        error: error.message,
+        attempt: before?.asked === asked ? before.attempt + 1 : 0,
+      }));
     });
     return () => {
       abort.abort();
@@ -138,12 +156,23 @@ export function useHistory(
     if (failure !== null) setRound((count) => count + 1);
   }, [openings]);
 
-  const hasFailed = failure !== null && failure.key === key;
+  // Nobody may be there to press a button. What failed is shown as failed until it no longer does.
+  useEffect(() => {
+    if (failure === null) return;
+    const delayMs = retryDelayMs(FIRST_RETRY + failure.attempt, Math.random());
+    const timer = setTimeout(() => setRound((count) => count + 1), delayMs);
+    return () => clearTimeout(timer);
+  }, [failure]);
+
+  const hasFailed = failure !== null && failure.asked === asked;
   return {
     ...answer,
     error: hasFailed ? failure.error : null,
     isLoading: key !== null && answeredKey !== key && !hasFailed,
-    retry: useCallback(() => setRound((count) => count + 1), []),
+    retry: useCallback(() => {
+      setFailure(null);
+      setRound((count) => count + 1);
+    }, []),
   };
 }
 

@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from "react";
+import { retryDelayMs } from "../lib/connection";
 
 export interface Polled<T> {
   readonly data: T | null;
@@ -8,19 +9,16 @@ export interface Polled<T> {
 }
 
 /**
- * Ask again and again while the page is seen. `key` names the question: when it changes, the
- * answer to the old one is thrown away when it comes, and shown until the new one is there. Null
- * asks for nothing (yet).
+ * Ask again and again while the page is seen, and after a failure sooner or later in any case. `key`
+ * names the question: when it changes, the answer to the old one is thrown away when it comes, and
+ * shown until the new one is there or has failed. Null asks for nothing (yet).
  */
 export function usePoll<T>(
   key: string | null,
   ask: (signal: AbortSignal) => Promise<T>,
   everyMs: number | null,
 ): Polled<T> {
-  const [state, setState] = useState<{ data: T | null; error: string | null }>({
-    data: null,
-    error: null,
-  });
+  const [state, setState] = useState<Answer<T>>({ key: null, data: null, error: null });
   const [round, setRound] = useState(0);
   const latest = useRef(ask);
   latest.current = ask;
@@ -30,16 +28,26 @@ export function usePoll<T>(
     if (key === null) return;
     const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let failures = 0;
     const run = async () => {
+      let waitMs = everyMs;
       try {
         const data = await latest.current(abort.signal);
+        failures = 0;
         if (!abort.signal.aborted)
-          setState((before) => (tellsSame(before, data) ? before : { data, error: null }));
+          setState((before) => answered(before, { key, data, error: null }));
       } catch (error) {
         if (abort.signal.aborted) return;
-        setState(({ data }) => ({ data, error: String((error as Error).message) }));
+        const retryMs = retryDelayMs(failures, Math.random());
+        waitMs = Math.min(waitMs ?? retryMs, retryMs);
+        failures += 1;
+        setState((before) => ({
+          key,
+          data: before.key === key ? before.data : null,
+          error: String((error as Error).message),
+        }));
       }
-      if (everyMs !== null && !abort.signal.aborted) timer = setTimeout(next, everyMs);
+      if (waitMs !== null && !abort.signal.aborted) timer = setTimeout(next, waitMs);
     };
     const next = () => {
       if (document.visibilityState === "visible") void run();
@@ -53,10 +61,18 @@ export function usePoll<T>(
     };
   }, [key, everyMs, round]);
 
-  return { ...state, refresh: useCallback(() => setRound((count) => count + 1), []) };
+  const { data, error } = state;
+  return { data, error, refresh: useCallback(() => setRound((count) => count + 1), []) };
 }
 
-/** Whether an answer leaves everything as it is: then nothing need be drawn. */
-function tellsSame<T>(before: { data: T | null; error: string | null }, data: T): boolean {
-  return before.error === null && JSON.stringify(before.data) === JSON.stringify(data);
+interface Answer<T> {
+  readonly key: string | null;
+  readonly data: T | null;
+  readonly error: string | null;
+}
+
+/** The newer of two answers, unless it leaves everything as it is: then nothing need be drawn. */
+function answered<T>(before: Answer<T>, after: Answer<T>): Answer<T> {
+  const isSame = before.key === after.key && before.error === null;
+  return isSame && JSON.stringify(before.data) === JSON.stringify(after.data) ? before : after;
 }

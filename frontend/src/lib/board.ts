@@ -29,7 +29,8 @@ export interface Board extends Choices {
   readonly histories: Readonly<Record<FieldGroup, History>>;
   /** The window before, where the user compares. */
   readonly before: Readonly<Partial<Record<FieldGroup, History>>>;
-  readonly summaries: Readonly<Record<string, Summary>> | null;
+  /** By variant; null until they are known. */
+  readonly summaries: ReadonlyMap<string, Summary> | null;
   readonly targets: Polled<readonly TargetReport[]>;
   /** Why the service is not ready, an empty list where it is. */
   readonly readiness: Polled<readonly string[]>;

@@ -41,7 +41,7 @@ describe("what the header says", () => {
       { kind: "reconnecting", inSeconds: 0 },
     ],
     ["live with fresh data", { kind: "open" }, 4000, { kind: "live" }],
-    ["live before the first snapshot", { kind: "open" }, null, { kind: "live" }],
+    ["waiting for the first snapshot", { kind: "open" }, null, { kind: "waiting" }],
     ["live on the edge", { kind: "open" }, 20_000, { kind: "live" }],
     ["stale, and for how long", { kind: "open" }, 45_000, { kind: "stale", ageMs: 45_000 }],
   ] as const)("is %s", (_, stream, ageMs, expected) => {

@@ -17,6 +17,7 @@ export type Connection =
   | { readonly kind: "connecting" }
   | { readonly kind: "reconnecting"; readonly inSeconds: number }
   | { readonly kind: "stale"; readonly ageMs: number }
+  | { readonly kind: "waiting" }
   | { readonly kind: "live" };
 
 /** `ageMs` is how long ago the newest snapshot was taken, null where there was none yet. */
@@ -37,9 +38,8 @@ export function connectionOf(
         inSeconds: Math.max(0, Math.ceil((stream.retryAt - now) / 1000)),
       };
     case "open":
-      return ageMs !== null && !isFresh(0, ageMs, intervalS)
-        ? { kind: "stale", ageMs }
-        : { kind: "live" };
+      if (ageMs === null) return { kind: "waiting" };
+      return isFresh(0, ageMs, intervalS) ? { kind: "live" } : { kind: "stale", ageMs };
   }
 }
 

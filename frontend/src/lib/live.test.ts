@@ -45,6 +45,8 @@ beforeEach(() => {
   vi.useFakeTimers({ now: NOW });
   vi.stubGlobal("EventSource", Source);
   vi.stubGlobal("requestAnimationFrame", () => 1);
+  // With a login: no request takes an address that has one.
+  vi.stubGlobal("location", new URL("http://x:secret@example/zaidash/?range=1h"));
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -89,6 +91,8 @@ describe("the stream", () => {
     openLive();
     const url = new URL(Source.opened[0]?.url ?? "", "http://localhost/");
     expect(url.searchParams.get("last_event_id")).toBe(`production=${NOW - 60_000}`);
+    expect(`${url.origin}${url.pathname}`).toBe("http://example/zaidash/api/events");
+    expect(url.username + url.password).toBe("");
   });
 
   it("begins anew after an absence the service does not remember, and history with it", () => {
@@ -101,6 +105,17 @@ describe("the stream", () => {
     expect(decodeURIComponent(Source.opened.at(-1)?.url ?? "")).toContain(
       `production=${NOW + 54 * 60_000}`,
     );
+  });
+
+  it("begins anew where the service itself was away for so long", () => {
+    const { live, source } = openLive();
+    source.tell(metrics(NOW));
+    source.onerror?.();
+    vi.setSystemTime(NOW + 55 * 60_000);
+    vi.advanceTimersByTime(60_000);
+    expect(live.epoch).toBe(1);
+    expect(Source.opened).toHaveLength(2);
+    expect(decodeURIComponent(Source.opened.at(-1)?.url ?? "")).toContain("production=");
   });
 
   it("goes on where it was after a short absence, with the history there is", () => {

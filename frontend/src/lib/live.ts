@@ -54,6 +54,7 @@ export class Live {
         this.changed();
       },
       () => this.changed(),
+      () => this.open(),
     );
   }
 

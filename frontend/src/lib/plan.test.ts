@@ -396,6 +396,14 @@ describe("the table of minutes", () => {
     expect(brokenMinutes(31, make)).toEqual([]);
   });
 
+  it("tells of the minute that a window of seconds lies in", () => {
+    const now = 100 * HOUR_MS;
+    const start = now - 10 * MINUTE_MS + 5000;
+    const plan = planMinutes({ start, end: start + 40_000 }, false, timing, now);
+    expect(plan.from).toBe(now - 10 * MINUTE_MS);
+    expect(plan.tail).toEqual({ start: plan.from, end: plan.from + MINUTE_MS - 1, points: null });
+  });
+
   it("has a line a minute, not a tick, for windows of a little more than an hour", () => {
     const make = (random: () => number) =>
       randomCase(random, HOUR_MS + between(random, 1, 3 * MINUTE_MS), between(random, 0, DAY_MS));

@@ -87,7 +87,7 @@ export function planHistory(
  */
 export function planMinutes(span: Span, isLive: boolean, timing: Timing, now: number): Plan {
   const intervalMs = Math.round(timing.scrape_interval * 1000);
-  const from = Math.ceil(span.start / MINUTE_MS) * MINUTE_MS;
+  const from = firstMinute(span);
   const last = Math.min(Math.ceil(span.end / MINUTE_MS) * MINUTE_MS - 1, now);
   const gapMs = gapOf(MINUTE_MS, intervalMs);
   const plan = { stepMs: MINUTE_MS, baseMs: MINUTE_MS, gapMs, from, lead: null };
@@ -97,6 +97,12 @@ export function planMinutes(span: Span, isLive: boolean, timing: Timing, now: nu
   }
   const end = endOfBins(from, last, MINUTE_MS, timing, now);
   return { ...plan, ...coarse(from, end, last, MINUTE_MS, isLive, timing, now) };
+}
+
+/** The first minute that begins in a span, or where none does, the one that it lies in. */
+export function firstMinute({ start, end }: Span): number {
+  const next = Math.ceil(start / MINUTE_MS) * MINUTE_MS;
+  return next < end ? next : Math.floor(start / MINUTE_MS) * MINUTE_MS;
 }
 
 /** Rows of averaged minutes up to `end`, and what comes after it. */

@@ -9,8 +9,8 @@ import { useBoard } from "../lib/board";
 import { isoTime, toCsv } from "../lib/csv";
 import { type Format, formatCount, formatMs, formatPercent } from "../lib/format";
 import { type MinuteKey, type MinuteRow, minuteRows, type Sorting, sortRows } from "../lib/minutes";
-import { planMinutes } from "../lib/plan";
-import { formatClock, formatDate, MINUTE_MS } from "../lib/time";
+import { firstMinute, planMinutes } from "../lib/plan";
+import { formatClock, formatDate } from "../lib/time";
 import { byTime, Timeline } from "../lib/timeline";
 import { keptOf } from "../lib/view";
 
@@ -72,7 +72,7 @@ export function HistoryPanel() {
     "minutes",
     (fields, { stepMs, baseMs, gapMs }) => new Timeline(fields, stepMs, baseMs, gapMs, byTime),
   );
-  const start = Math.ceil(useShownSpan(history).start / MINUTE_MS) * MINUTE_MS;
+  const start = firstMinute(useShownSpan(history));
   const { sorting } = view;
   const versions = [...history.timelines.values()].map((timeline) => timeline.version()).join(" ");
   // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
