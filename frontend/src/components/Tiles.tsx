@@ -21,7 +21,7 @@ export function Tiles() {
   const board = useBoard();
   return (
     <section aria-label="Key figures">
-      <div className="grid grid-cols-1 gap-3 sm:grid-cols-2 md:grid-cols-3 xl:grid-cols-4 min-[1920px]:grid-cols-7">
+      <div className="grid grid-cols-1 gap-3 sm:grid-cols-2 md:grid-cols-3 xl:grid-cols-4 min-[120rem]:grid-cols-7">
         {TILES.map((tile) => (
           <ErrorBoundary key={tile.id} name={tile.title}>
             <Tile tile={tile} />
@@ -169,7 +169,7 @@ function Comparison() {
   const base = first === undefined ? undefined : summaries?.get(first);
   if (first === undefined || !base) return null;
   return (
-    <aside aria-label="Comparison of variants" className="card px-3 py-2 min-[1920px]:col-span-7">
+    <aside aria-label="Comparison of variants" className="card px-3 py-2 min-[120rem]:col-span-7">
       {others.map((variant) => {
         const summary = summaries?.get(variant);
         const parts = summary ? compareTotals(summary, base) : [];
@@ -179,11 +179,11 @@ function Comparison() {
               {variant} against {first}
             </h2>
             {parts.length === 0 && <p className="text-muted">not known yet</p>}
-            <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 min-[1920px]:flex min-[1920px]:gap-x-2">
+            <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 min-[120rem]:flex min-[120rem]:gap-x-2">
               {parts.map(({ what, change }) => (
                 <Fragment key={what}>
                   <dt className="text-muted">{what}</dt>
-                  <dd className="font-semibold min-[1920px]:mr-6">{change}</dd>
+                  <dd className="font-semibold min-[120rem]:mr-6">{change}</dd>
                 </Fragment>
               ))}
             </dl>
