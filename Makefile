@@ -3,7 +3,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help test check page pyz dist bench ci clean
+.PHONY: help test check page pyz dist bench agree ci clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -30,6 +30,9 @@ bench: ## measure everything but the page; takes some minutes
 	$(PYTHON) bench/bench_scrape.py
 	$(PYTHON) bench/bench_streams.py
 	$(PYTHON) bench/bench_limits.py
+
+agree: ## compare with Prometheus and the truth, over five minutes
+	$(PYTHON) bench/agree.py
 
 ci: ## run all that has to pass, as root on Debian
 	.ci/run

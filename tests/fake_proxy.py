@@ -264,6 +264,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.server.proxy.last_headers = {k.lower(): v for k, v in self.headers.items()}
         self.server.stopping.wait(self.server.proxy.delay_s)
+        if self.server.proxy.is_failing:
+            self._answer(500, "text/plain; charset=utf-8", b"500 told to fail\n")
+            return
         self._answer(200, CONTENT_TYPE, self.server.proxy.scrape())
 
     def _answer(self, status: int, content_type: str, body: bytes) -> None:
@@ -316,6 +319,8 @@ class FakeProxy:
         self.pricing_tier = pricing_tier
         #: Every scrape waits this long for its answer. May be changed at any time.
         self.delay_s = delay_s
+        #: Every scrape is answered with 500. May be changed at any time.
+        self.is_failing = False
         #: Headers of the last scrape, names in lower case.
         self.last_headers: dict[str, str] = {}
         self.truth = Truth()
