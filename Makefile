@@ -3,7 +3,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help test check page pyz dist bench agree ci clean
+.PHONY: help test check page openapi pyz dist bench agree ci clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -18,6 +18,9 @@ check: ## look at style and types
 
 page: ## build static/ from frontend/
 	cd frontend && npm ci && npm run build
+
+openapi: ## write docs/openapi.yaml; needs PyYAML
+	$(PYTHON) deploy/openapi.py
 
 pyz: ## build dist/zaidash.pyz, zaidash and its page in one file
 	$(PYTHON) deploy/pyz.py

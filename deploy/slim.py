@@ -117,7 +117,7 @@ sys.exit(exit_code)
 #: Paths asked for: every kind of answer, and errors.
 PATHS = (
     *("/", "/icon.svg", "/healthz", "/readyz", "/metrics", "/nothing-here"),
-    *("/api/status", "/api/config", "/api/targets", "/api/summary?range=1h"),
+    *("/api/status", "/api/config", "/api/targets", "/api/summary?range=1h", "/api/openapi.json"),
     *("/api/metrics?range=5m", "/api/metrics?range=7d&points=100&format=columns"),
     "/api/metrics?start=2026-11-23T10:00:00Z&end=2026-11-23T10:30:00Z&format=csv",
     "/api/metrics?range=nonsense",

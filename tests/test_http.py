@@ -54,7 +54,7 @@ SNAPSHOT_KEYS = {"timestamp", "variant", *FIELD_NAMES}
 
 LIVE_PATHS = (
     *("/healthz", "/readyz", "/api/status", "/api/metrics", "/api/config", "/api/targets"),
-    *("/api/summary", "/metrics"),
+    *("/api/summary", "/api/openapi.json", "/metrics"),
 )
 
 #: How long a test waits for an answer on a machine that is busy with other things.
@@ -1216,7 +1216,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 LOCKED_PATHS = [
     *("/", "/index.html", "/api/status", "/api/metrics", "/api/config", "/api/targets"),
-    *("/api/summary", "/api/events", "/metrics", "/nothing"),
+    *("/api/summary", "/api/events", "/api/openapi.json", "/metrics", "/nothing"),
 ]
 
 
