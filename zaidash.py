@@ -182,7 +182,10 @@ _DURATION_UNITS_NS = {
     "h": 3_600_000_000_000,
     "d": 86_400_000_000_000,
 }
-_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
+# One way to read any text, and all of it matched before a part is looked for: text from outside
+# must not cost more than its length.
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)")
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
 _DURATION_MAX_S = 36_500 * 86_400
 
 _VARIANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -198,9 +201,9 @@ def parse_duration(text: str) -> float:
     digits = text.removeprefix("+")
     if digits == "0":
         return 0.0
-    parts = _DURATION_PART.findall(digits)
-    if not parts or "".join(number + unit for number, unit in parts) != digits:
+    if not _DURATION.fullmatch(digits):
         raise ValueError("expected a duration such as 5s, 300ms, 1h30m or 7d")
+    parts = _DURATION_PART.findall(digits)
     seconds = float(sum(Decimal(number) * _DURATION_UNITS_NS[unit] for number, unit in parts)) / 1e9
     if seconds > _DURATION_MAX_S:
         raise ValueError("expected a duration of at most 36500d")
@@ -3790,7 +3793,7 @@ _TIME = {
 PARAMETERS: Mapping[str, Schema] = {
     "range": {
         "description": "a duration from 1s up to the longer of RETENTION_5S and RETENTION_1M",
-        "schema": {"type": "string", "pattern": rf"^\+?({_DURATION_PART.pattern})+$",
+        "schema": {"type": "string", "pattern": rf"^\+?{_DURATION.pattern}$",
                    "default": "1h", "examples": list(_PRESETS)},
     },
     "start": {"description": "included; wins over range", "schema": _TIME},
@@ -4385,7 +4388,9 @@ MAX_HEADERS = 100
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rf"({_TOKEN}) ([!-~]+) HTTP/([0-9])\.([0-9])")
-_HEADER_LINE = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
+# Possessive, and the space behind the value cut off later: three runs of spaces that may share them
+# in any way would take hours for a head full of them.
+_HEADER_LINE = re.compile(rf"({_TOKEN}):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)")
 
 
 def parse_head(head: bytes) -> Head:
@@ -4406,7 +4411,7 @@ def parse_head(head: bytes) -> Head:
         header = _HEADER_LINE.fullmatch(line.removesuffix("\r"))
         if header is None:
             raise RequestError(400, f"expected 'Name: value', got {line[:80]!r}")
-        headers[header[1].lower()].append(header[2])
+        headers[header[1].lower()].append(header[2].rstrip(" \t"))
     if minor == "1" and len(headers["host"]) != 1:
         raise RequestError(400, "expected one Host header")
     lengths = headers.get("content-length", ["0"])

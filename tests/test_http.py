@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import pytest
 from fake_proxy import FakeProxy
 from prometheus_client.parser import text_string_to_metric_families
-from support import ROOT, Reply, eventually, free_port, get, run_zaidash
+from support import ROOT, Reply, Zaidash, eventually, free_port, get, run_zaidash
 
 from zaidash import FIELDS, App, Server, Snapshot, Store, load_config
 
@@ -1164,6 +1164,43 @@ def test_request_that_is_refused_ends_the_connection(still: Site) -> None:
 def test_large_head_within_the_limit_is_served(still: Site) -> None:
     sent = "GET /healthz HTTP/1.1\r\nHost: x\r\n" + ("A: " + "b" * 900 + "\r\n") * 12 + "\r\n"
     assert parse_answers(still.exchange(sent.encode()))[0].status == 200
+
+
+#: What a regular expression that may be matched in many ways would chew on for hours, and nobody
+#: else would get an answer meanwhile.
+SPENDTHRIFT = [
+    pytest.param(f"GET / HTTP/1.1\r\nHost: x\r\nA:{' ' * 15_000}\x7f\r\n\r\n", id="spaces"),
+    pytest.param(f"GET / HTTP/1.1\r\nHost: x\r\nA: {'b ' * 7_500}\x7f\r\n\r\n", id="words"),
+    pytest.param(f"GET / HTTP/1.1\r\nHost: x\r\n{'A' * 15_000}\r\n\r\n", id="a long name"),
+    *(
+        pytest.param(f"GET /api/metrics?range={text} HTTP/1.1\r\nHost: x\r\n\r\n", id=name)
+        for name, text in (
+            ("a number without a unit", "9" * 15_000),
+            ("a fraction without a unit", "1." + "9" * 15_000),
+            ("many durations and a number", "1h" * 7_000 + "9"),
+            ("dots", "." * 15_000),
+        )
+    ),
+    pytest.param(f"GET http://{'a' * 15_000} HTTP/1.1\r\nHost: x\r\n\r\n", id="a long host"),
+    pytest.param(
+        f"GET /api/config HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip;{' ' * 15_000}\r\n\r\n",
+        id="spaces for a quality",
+    ),
+]
+
+
+@pytest.mark.parametrize("sent", SPENDTHRIFT)
+def test_no_request_costs_more_than_its_length(separate: Zaidash, sent: str) -> None:
+    """In a process of its own: in this one, the test would be the first to hang."""
+    with socket.create_connection(("127.0.0.1", separate.port), PATIENCE_S) as client:
+        client.sendall(sent.encode("latin-1"))
+        assert client.recv(20).startswith(b"HTTP/1.1 ")
+
+
+@pytest.fixture(scope="module")
+def separate() -> Iterator[Zaidash]:
+    with run_zaidash() as zaidash:
+        yield zaidash
 
 
 # --------------------------------------------------------------------------------------
