@@ -1449,12 +1449,18 @@ _PRAGMAS = (
     "PRAGMA journal_size_limit = 4194304",  # the log shrinks again after a burst
     *_READER_PRAGMAS,
 )
+#: Opens no link, and does not wait for the other end of a pipe.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 #: SQLite's result codes for a file that is no use as a database.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _column(field: Field) -> str:
     return f"{field.name} {field.sql_type}"
+
+
+#: What comes of a column that somebody else wrote into, when it is taken for objects of numbers.
+_NOT_OURS = (TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 class _MergeByKey:
@@ -1480,8 +1486,10 @@ class _MergeByKey:
             some = texts[first : first + self.AT_ONCE]
             try:
                 part = _sum_by_key(json.loads(f"[{','.join(some)}]"))
+                if not all(abs(number) <= _LARGEST for number in part.values()):
+                    raise OverflowError
                 count += len(some)
-            except (TypeError, ValueError, AttributeError):  # somebody else wrote into the file
+            except _NOT_OURS:
                 rows = [row for text in some if (row := _numbers_by_key(text)) is not None]
                 part = _sum_by_key(rows)
                 count += len(rows)
@@ -1517,12 +1525,14 @@ def _sum_by_key(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _numbers_by_key(text: str) -> dict[str, float] | None:
-    """A JSON object of numbers; None for what is none."""
+    """A JSON object of numbers that a float can hold; None for what is none."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except _NOT_OURS:
         return None
-    is_ours = isinstance(value, dict) and all(isinstance(n, int | float) for n in value.values())
+    is_ours = isinstance(value, dict) and all(
+        isinstance(n, int | float) and abs(n) <= _LARGEST for n in value.values()
+    )
     return value if is_ours else None
 
 
@@ -1780,7 +1790,12 @@ class Store:
         """Let the journals be as writable as the file: SQLite makes them so, but only once."""
         for suffix in ("-wal", "-shm"):
             with contextlib.suppress(OSError):
-                os.chmod(f"{self.path}{suffix}", self.path.stat().st_mode & 0o777)
+                # Not by name: somebody else's link there would lead it to another file.
+                journal = os.open(f"{self.path}{suffix}", os.O_RDONLY | _NO_LINK)
+                try:
+                    os.fchmod(journal, self.path.stat().st_mode & 0o777)
+                finally:
+                    os.close(journal)
 
     def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """A check, pragmas, and the tables with all their columns."""
@@ -3180,7 +3195,10 @@ class Hub:
         run_id, _, number = (last_id or "").partition("@")[2].partition("-")
         if seen is not None and run_id == self._run_id and re.fullmatch(r"[0-9]{1,15}", number):
             return min(int(number) + 1, end), {}  # exact, even where the clock was set back
-        return (end, {}) if seen is None else (self._first, seen)
+        if seen is None:
+            return end, {}
+        # Whoever sends a thousand made-up names must not have them kept for as long as it listens.
+        return self._first, {name: ts for name, ts in seen.items() if name in self._newest}
 
     def start(self) -> None:
         self._thread.start()

@@ -420,6 +420,22 @@ def test_a_read_only_directory_stops_nothing_but_writing(
     check_read_only(fake_proxy, directory, path)
 
 
+def test_a_link_in_place_of_a_journal_does_not_open_another_file(
+    path: Path, tmp_path: Path
+) -> None:
+    """Who may write into the directory must not choose a file for zaidash to make readable."""
+    private = tmp_path / "private"
+    private.write_text("secret", encoding="utf-8")
+    private.chmod(0o600)
+    path.touch()
+    path.chmod(0o666)
+    Path(f"{path}-shm").symlink_to(private)
+    store = Store(load_config([], {"DB_PATH": str(path)})[0])
+    store.open()
+    store.close()
+    assert oct(private.stat().st_mode & 0o777) == "0o600"
+
+
 def test_a_read_only_file_stops_nothing_but_writing(fake_proxy: FakeProxy, path: Path) -> None:
     write_history(path, snapshot(now_ms() - HOUR_MS))
     check_read_only(fake_proxy, path, path)

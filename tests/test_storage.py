@@ -469,7 +469,10 @@ def test_the_table_itself_holds_the_averages(path: Path) -> None:
 
 
 #: What a hand may have written into a column of objects, none of which may cost the rest.
-NOT_OURS = ["", "nonsense", "[1, 2]", '{"200": "4"}', '{"200": null}', '{"200": 4', "7", b"\xff"]
+NOT_OURS = [
+    *("", "nonsense", "[1, 2]", '{"200": "4"}', '{"200": null}', '{"200": 4', "7", b"\xff"),
+    *('{"200": 1' + "0" * 400 + "}", '{"200": 1e999}', '{"200": NaN}', "[" * 5_000),
+]
 
 
 def test_what_somebody_else_wrote_into_the_file_is_left_out_of_averages(path: Path) -> None:
@@ -479,7 +482,7 @@ def test_what_somebody_else_wrote_into_the_file_is_left_out_of_averages(path: Pa
                      for i in range(count)])  # fmt: skip
         for i, text in enumerate(NOT_OURS):
             sql(path, "UPDATE metrics_5s SET status_code_rates = ?, latency_buckets = ?"
-                      " WHERE ts = ?", text, text, T0 + i * 3_000)  # fmt: skip
+                      " WHERE ts = ?", text, text, T0 + i * 2_500)  # fmt: skip
         names = ("status_code_rates", "latency_buckets")
         (row,) = ask(store, T0, T0 + MINUTE_MS - 1, names, points=1)
     assert row["status_code_rates"] == {"200": 4}

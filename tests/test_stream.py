@@ -531,6 +531,17 @@ def test_whatever_a_client_sends_as_id_is_a_position_or_nothing(text: str) -> No
         assert all(f"{variant}=" in text for variant in position)
 
 
+def test_an_id_of_a_thousand_variants_is_not_kept_while_its_client_listens(app: App) -> None:
+    """Times as many clients as there may be, it would be gigabytes."""
+    app.hub.publish(snapshot(now_ms()))
+    last_id = ",".join(["production=1", *(f"v{number}=1" for number in range(1_500))])
+    with Client(port_of(app), {"Last-Event-ID": last_id}) as client:
+        client.greet()
+        client.metrics()
+        (stream,) = app.hub._streams
+        assert stream.seen == {"production": 1}
+
+
 def test_no_id_is_no_position() -> None:
     assert parse_event_id(None) is None
 
