@@ -4082,11 +4082,18 @@ class Connection:
         self.address = address
         self.inbox = b""  # received, not yet parsed
         self.head = b""  # the request to answer now
-        self.outbox = memoryview(b"")  # of an answer, still to be sent
+        self.outbox: deque[memoryview] = deque()  # pieces of an answer, still to be sent
         self.is_kept = True  # another request may follow
         self.is_taken = False  # the stream hub has the socket now
         self.is_closing = False  # nothing more is sent; what arrives is thrown away
         self.deadline_s = 0.0
+
+    def keep(self, pieces: Iterable[bytes], sent: int = 0) -> None:
+        """Leave pieces to be sent, but for their first bytes; a file is shared, never copied."""
+        for piece in pieces:
+            if left := memoryview(piece)[sent:]:
+                self.outbox.append(left)
+            sent = max(sent - len(piece), 0)
 
 
 #: What a client that goes away makes of a socket.
@@ -4248,7 +4255,7 @@ class Server(ThreadingHTTPServer):
 
     def _receive(self, connection: Connection) -> None:
         try:
-            data = connection.socket.recv(65_536)
+            data = connection.socket.recv(self.MAX_HEAD_BYTES)  # what follows waits in the kernel
         except BlockingIOError:
             return
         except OSError:
@@ -4301,15 +4308,18 @@ class Server(ThreadingHTTPServer):
         head = response_head(response, [("Content-Length", str(len(response.body))),
                                         ("Connection", "close")], self.app.config)  # fmt: skip
         connection.is_kept = False
-        connection.outbox = memoryview(head + response.body)
+        connection.inbox = b""
+        connection.keep([head, response.body])
         self._flush(connection)
 
     def _flush(self, connection: Connection) -> None:
         """Send on what is left of an answer; then wait for the next request, or close."""
         try:
             while connection.outbox:
-                sent = connection.socket.send(connection.outbox)
-                connection.outbox = connection.outbox[sent:]
+                sent = connection.socket.send(connection.outbox[0])
+                connection.outbox[0] = connection.outbox[0][sent:]
+                if not connection.outbox[0]:
+                    connection.outbox.popleft()
         except BlockingIOError:
             return self._wait_for(connection, EVENT_WRITE, self.SEND_TIMEOUT_S)
         except OSError:
@@ -4371,7 +4381,7 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A handler's thread failed; that a client goes away is no failure."""
         request.is_kept = False
-        request.outbox = memoryview(b"")
+        request.outbox.clear()
         if not isinstance(sys.exception(), _GONE):
             self._log.exception("a request failed: peer=%s", client_address[0])
 
@@ -4563,12 +4573,12 @@ class RequestHandler(socketserver.BaseRequestHandler):
             extra.append(("Content-Encoding", "gzip"))
         if response.status != 304:
             extra.append(("Content-Length", str(len(body))))
-        data = self._begin(response, *extra) + (b"" if self._head.method == "HEAD" else body)
+        pieces = [self._begin(response, *extra), b"" if self._head.method == "HEAD" else body]
         try:
-            sent = self._client.socket.send(data)
+            sent = self._client.socket.sendmsg(pieces)
         except BlockingIOError:
             sent = 0
-        self._client.outbox = memoryview(data)[sent:]
+        self._client.keep(pieces, sent)
 
     def _write_pieces(self, response: Response, pieces: Iterator[bytes]) -> None:
         """Send a long answer as it is made; an error half way cuts it off, so that it shows."""
@@ -4579,7 +4589,7 @@ class RequestHandler(socketserver.BaseRequestHandler):
         if compressor:
             extra.append(("Content-Encoding", "gzip"))
         if self._head.method == "HEAD":
-            self._client.outbox = memoryview(self._begin(response, *extra))
+            self._client.keep([self._begin(response, *extra)])
             return
         batches = _batched(pieces, compressor)
         first = next(batches, [])  # what fails here can still be told
@@ -4590,7 +4600,7 @@ class RequestHandler(socketserver.BaseRequestHandler):
                 batch = [b"%x\r\n" % sum(map(len, batch)), *batch, b"\r\n"]
             self._send(b"".join([before, *batch]), ends_s)
             before = b""
-        self._client.outbox = memoryview(_LAST_CHUNK if is_chunked else b"")
+        self._client.keep([_LAST_CHUNK] if is_chunked else [])
 
     def _send(self, data: bytes, ends_s: float) -> None:
         left_s = min(self.server.SEND_TIMEOUT_S, ends_s - time.monotonic())
@@ -4608,7 +4618,7 @@ class RequestHandler(socketserver.BaseRequestHandler):
         self._keep_alive = False
         head = self._begin(response, *extra)
         if self._head.method == "HEAD":
-            self._client.outbox = memoryview(head)
+            self._client.keep([head])
             return
         hub = self.server.app.hub
         if not hub.join(self._client.socket, head, is_chunked, start.last_id):

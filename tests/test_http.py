@@ -1197,6 +1197,28 @@ def test_no_request_costs_more_than_its_length(separate: Zaidash, sent: str) -> 
         assert client.recv(20).startswith(b"HTTP/1.1 ")
 
 
+def resident_bytes(zaidash: Zaidash) -> float:
+    found = re.search(rb"^process_resident_memory_bytes (\S+)$", zaidash.get("/metrics").body, re.M)
+    assert found
+    return float(found[1])
+
+
+def test_clients_that_do_not_read_the_page_hold_no_copies_of_it(separate: Zaidash) -> None:
+    """Its largest file, times the connections there may be, is more than a container has."""
+    request = f"GET {SCRIPT_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    size = len(separate.get(SCRIPT_PATH).body)
+    before = resident_bytes(separate)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket()) for _ in range(300)]
+        for client in clients:
+            client.settimeout(PATIENCE_S)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+            client.connect(("127.0.0.1", separate.port))
+            client.sendall(request)
+            assert client.recv(12) == b"HTTP/1.1 200"
+        assert resident_bytes(separate) - before < 300 * size / 4
+
+
 @pytest.fixture(scope="module")
 def separate() -> Iterator[Zaidash]:
     with run_zaidash() as zaidash:
