@@ -1166,6 +1166,115 @@ def test_large_head_within_the_limit_is_served(still: Site) -> None:
     assert parse_answers(still.exchange(sent.encode()))[0].status == 200
 
 
+CHUNKED_SECOND = f"{len(SECOND):x}\r\n{SECOND}\r\n0\r\n\r\n"
+
+#: Requests that announce a body, or that say where they end in two ways, up to their empty line. By
+#: RFC 9112, section 6, who does not read a body has to close the connection.
+ANNOUNCED = [
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked", {200},
+                 id="a chunked body on a GET"),
+    pytest.param("HEAD / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked", {200},
+                 id="a chunked body on a HEAD"),
+    pytest.param("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked", {405},
+                 id="a chunked body on a method that is refused"),
+    pytest.param("GET /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked", {404},
+                 id="a chunked body for a path that does not exist"),
+    pytest.param("GET / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked",
+                 {200, 400}, id="a chunked body of an HTTP/1.0 client, which cannot mean it"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+                 "Transfer-Encoding: identity", {200, 400, 501},
+                 id="a coding that a second one undoes"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked", {200, 400, 501},
+                 id="a coding that nobody knows"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\tchunked", {200, 400, 501},
+                 id="a coding behind a tab"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: \"chunked\"", {200, 400, 501},
+                 id="a coding in quotation marks"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4",
+                 {200, 400}, id="a coding and then a length"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 4", {200, 400},
+                 id="the same length twice"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5", {400},
+                 id="two lengths, neither of them 0"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 4, 4", {200, 400},
+                 id="the same length twice in one header"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n Content-Length: 4", {400},
+                 id="a length in a folded line"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n\tTransfer-Encoding: chunked", {400},
+                 id="a coding in a line folded with a tab"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n chunked", {400},
+                 id="a coding on the line after its name"),
+    pytest.param("GET / HTTP/1.1\r\n Host: x\r\nContent-Length: 4", {400},
+                 id="a space before the first header"),
+    pytest.param("GET / HTTP/1.1\rHost: x\r\nHost: x\r\nContent-Length: 4", {400},
+                 id="a bare CR in the request line"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\rContent-Length: 4", {400},
+                 id="two bare CR for an empty line"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\r\nContent-Length: 4", {400},
+                 id="a CR too many at the end of a line"),
+    pytest.param("GET / HTTP/1.1\nHost: x\nContent-Length: 4", {200, 400},
+                 id="bare LF at the end of every line"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nA: b\nContent-Length: 4", {200, 400},
+                 id="a bare LF before the length"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nContent\0-Length: 4", {400}, id="a NUL in a name"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\0", {400}, id="a NUL in a length"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\n" + "A: b\r\n" * 1_000 + "Content-Length: 4", {431},
+                 id="a length behind a thousand headers"),
+    pytest.param("GET http://other/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4", {200},
+                 id="a whole URL, and another Host"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\nContent-Length: 4", {200},
+                 id="a wish to keep the connection"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [SECOND, CHUNKED_SECOND], ids=["plain", "in chunks"])
+@pytest.mark.parametrize(("head", "statuses"), ANNOUNCED)
+def test_connection_ends_where_a_body_may_follow(
+    still: Site, head: str, statuses: set[int], body: str
+) -> None:
+    """The client keeps its side open, so that only the server can have ended it."""
+    with still.connect() as client:
+        client.sendall(f"{head}\r\n\r\n{body}".encode("latin-1"))
+        received = receive_all(client)
+    assert len(re.findall(rb"^HTTP/1\.1 ", received, re.MULTILINE)) == 1
+    assert int(received[9:12]) in statuses
+    assert b"\r\nConnection: close\r\n" in received
+    assert b'"scrape_interval"' not in received
+
+
+#: A request, and whether the one pipelined behind it is answered: as RFC 9112, section 9.3, has it,
+#: whatever the status, as long as it is clear where the first one ended.
+FIRST = [
+    pytest.param("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", [404, 200], id="no such path"),
+    pytest.param("PUT / HTTP/1.1\r\nHost: x\r\n\r\n", [405, 200], id="a method that is refused"),
+    pytest.param("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", [405, 200],
+                 id="a question to the server"),
+    pytest.param("CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", [405, 200], id="a tunnel"),
+    pytest.param("GET /api/metrics?points=0 HTTP/1.1\r\nHost: x\r\n\r\n", [400, 200],
+                 id="a parameter out of range"),
+    pytest.param("GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", [200, 200],
+                 id="a body of no bytes"),
+    pytest.param("\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", [200, 200],
+                 id="empty lines before"),
+    pytest.param("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [200],
+                 id="the wish to close"),
+    pytest.param("GET /healthz HTTP/1.0\r\n\r\n", [200], id="a client of HTTP/1.0"),
+    pytest.param("GET /healthz HTTP/1.1\r\n\r\n", [400], id="no Host"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n", [400], id="a space before a colon"),
+    pytest.param("GET / HTTP/1.1\r\nHost: x\r\n" + "A: b\r\n" * 1_000 + "\r\n", [431],
+                 id="a thousand headers"),
+    pytest.param("GET / HTTP/2.0\r\nHost: x\r\n\r\n", [505], id="a later version"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "statuses"), FIRST)
+def test_request_behind_another_is_answered_only_where_the_first_one_is_clear(
+    still: Site, first: str, statuses: list[int]
+) -> None:
+    answers = parse_answers(still.exchange((first + SECOND).encode()))
+    assert [reply.status for reply in answers] == statuses
+
+
 #: What a regular expression that may be matched in many ways would chew on for hours, and nobody
 #: else would get an answer meanwhile.
 SPENDTHRIFT = [
@@ -1244,6 +1353,42 @@ ESCAPES = [
     *("/index.html%00.js", "/.git/config", "/.gitignore", "/pyproject.toml", "/tests/support.py"),
     *("file:///etc/passwd", "http://x/../zaidash.py", "http://x//etc/passwd", "/~root/.profile"),
     *("/zaidash.db", "/C:/windows/win.ini", "/api/../zaidash.py", "/index.html.gz"),
+    *(
+        pytest.param(path, id=name)
+        for name, path in {
+            "dots of which one is encoded": "/.%2e/zaidash.py",
+            "a slash encoded twice": "/..%252fzaidash.py",
+            "dots encoded three times": "/%25252e%25252e/zaidash.py",
+            "an encoded backslash behind dots": "/..%5czaidash.py",
+            "a backslash encoded twice": "/..%255czaidash.py",
+            "an overlong slash": "/..%c0%afzaidash.py",
+            "overlong dots": "/%c0%ae%c0%ae/zaidash.py",
+            "overlong dots of three bytes": "/%e0%80%ae%e0%80%ae/zaidash.py",
+            "dots of full width": "/%ef%bc%8e%ef%bc%8e/zaidash.py",
+            "dots as IIS once read them": "/%u002e%u002e/zaidash.py",
+            "a share of Windows": "/\\\\localhost\\c$\\windows\\win.ini",
+            "a drive of Windows": "/C:\\windows\\win.ini",
+            "a device of Windows": "/assets/CON",
+            "a stream of Windows": "/index.html::$DATA",
+            "a dot at the end, which Windows drops": "/index.html.",
+            "a space at the end, which Windows drops": "/index.html%20",
+            "a short name of Windows": "/INDEX~1.HTM",
+            "capital letters": "/INDEX.HTML",
+            "an encoded NUL": "/%00",
+            "a NUL behind dots": "/..%00/zaidash.py",
+            "a line feed": "/index.html%0a",
+            "a name of a page, encoded": "/%69ndex.html",
+            "two slashes": "//index.html",
+            "a parameter of a path": "/index.html;v=1",
+            "a fragment": "/index.html#/../zaidash.py",
+            "a whole URL with dots": "http://x/assets/../../zaidash.py",
+            "a whole URL of a file": "file://x/etc/passwd",
+            "the process's own memory": "/proc/self/environ",
+            "a path of many dots": "/" + "../" * 5_000 + "etc/passwd",
+            "a path of one long name": "/" + "a" * 15_000,
+            "a path of many slashes": "/" * 15_000 + "etc/passwd",
+        }.items()
+    ),
 ]
 
 
@@ -1318,6 +1463,20 @@ def test_token_opens_everything(locked: Site, authorization: str) -> None:
 def test_wrong_token_opens_nothing(locked: Site, authorization: str) -> None:
     sent = f"GET /api/config HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n"
     (reply,) = parse_answers(locked.exchange(sent.encode("latin-1")))
+    assert reply.status == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/healthz/../api/config", "/healthz/..%2fapi/config", "/api/config?/healthz", "//healthz",
+     "/healthz/", "/%68ealthz", "/healthz;/api/config", "/healthz#", "/healthz%00", "/HEALTHZ",
+     "/api/config#/healthz", "http://healthz/api/config", "http://x/healthz/../api/config",
+     "http://x@/healthz/api/config", "/\\healthz"],
+)  # fmt: skip
+def test_nothing_that_looks_like_a_health_check_is_a_way_around_the_token(
+    locked: Site, path: str
+) -> None:
+    (reply,) = parse_answers(locked.exchange(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))
     assert reply.status == 401
 
 
