@@ -1020,6 +1020,7 @@ SOURCES: Mapping[str, Source] = {
     "zai_proxy_rate_limit_requests_per_second": Source("rate_limit"),
     "process_start_time_seconds": Source("start_time"),
 }
+_DIRECTIONS = {"input", "output", "cache_read", "cache_write", "increase", "decrease"}
 #: Measures that are levels, not counts: summed as they are, with no increase.
 GAUGES = frozenset({"concurrent", "workers", "utilization", "rate_limit", "start_time"})
 _PREFIXES = (b"zai_proxy_", b"process_start_time_seconds")
@@ -1040,6 +1041,8 @@ def resolve_series(name: str, labels: Mapping[str, str]) -> Slot | None:
     if source.measure == "requests" and not re.fullmatch(r"[0-9]{3}", key):
         # One name for all of a class: a target must not be able to invent keys without end.
         key = f"{key[0]}xx" if key[:1] in ("1", "2", "3", "4", "5") else "other"
+    elif source.label == "direction" and key not in _DIRECTIONS:
+        key = "other"
     return (source.measure, key)
 
 

@@ -1008,6 +1008,21 @@ def test_an_odd_status_code_is_counted_among_all_requests() -> None:
     assert sum(snapshot["status_code_rates"].values()) == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("zai_proxy_requests_total", "status_code"),
+        ("zai_proxy_tokens_total", "direction"),
+        ("zai_proxy_rate_limit_adjustments_total", "direction"),
+        ("zai_proxy_upstream_errors_total", "reason"),
+    ],
+)
+def test_a_target_cannot_invent_keys_without_end(name: str, label: str) -> None:
+    """A key is kept for every tick of the window, a series for the last scrape only."""
+    made_up = [f"{number}-made-up" for number in range(1_000)]
+    assert len({zaidash.resolve_series(name, {label: value}) for value in made_up}) <= 6
+
+
 def test_the_row_for_the_database_holds_the_same_numbers_as_the_json() -> None:
     variant = Variant()
     variant.tick(0, FIRST_SCRAPE)
