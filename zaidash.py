@@ -4101,7 +4101,8 @@ class Connection:
 
 #: What a client that goes away makes of a socket.
 _GONE = (ConnectionError, TimeoutError, ssl.SSLError)
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
+#: Begins with what a search can jump to: whoever drips a head has it looked for at every byte.
+_HEAD_END = re.compile(rb"\n\r?\n")
 
 
 class Server(ThreadingHTTPServer):
