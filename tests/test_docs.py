@@ -257,6 +257,34 @@ def test_benchmark_results_have_their_place() -> None:
 
 
 # --------------------------------------------------------------------------------------
+# The threat model
+# --------------------------------------------------------------------------------------
+
+THREATS = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+THREAT_ROWS = [row for row in rows(THREATS) if len(row) == 3 and "`test_" in row[2]]
+
+
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/test_*.py"))
+    named = {name for row in THREAT_ROWS for name in names(row[2])}
+    assert len(named) > 30
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+
+
+def test_whatever_the_threat_model_says_holds_an_attack_is_there() -> None:
+    source = (ROOT / "zaidash.py").read_text(encoding="utf-8")
+    named = {name for row in THREAT_ROWS for name in names(row[1])}
+    assert len(named) > 25
+    here = {name for name in named if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", source)}
+    assert named - here == set()
+
+
+def test_threat_model_and_security_policy_lead_to_one_another() -> None:
+    assert "](../SECURITY.md)" in THREATS
+    assert "](docs/threat-model.md)" in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+
+
+# --------------------------------------------------------------------------------------
 # The project
 # --------------------------------------------------------------------------------------
 
