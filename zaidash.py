@@ -3144,8 +3144,8 @@ class Hub:
             self._append(payload, self._mono())
         self._waker.wake()
 
-    def recent(self, start_ms: int, variants: Sequence[str]) -> list[bytes] | None:
-        """The encoded snapshots since a time, oldest first; None where the log begins later."""
+    def recent(self, start_ms: int, variants: Sequence[str]) -> list[Event] | None:
+        """The snapshots since a time, oldest first; None where the log begins later."""
         with self._log_lock:
             if start_ms < self._complete_from_ms:
                 return None
@@ -3154,7 +3154,7 @@ class Hub:
         for event in events:
             if event.ts_ms is not None and event.ts_ms >= start_ms and event.variant in variants:
                 wanted.setdefault((event.ts_ms, event.variant), event)  # as in the table
-        return [event.frame[event.json] for _, event in sorted(wanted.items())]
+        return [event for _, event in sorted(wanted.items())]
 
     def everything(self) -> list[bytes]:
         """The encoded snapshots of the last hour, however much of it there is."""
@@ -3591,12 +3591,12 @@ def get_metrics(app: App, request: Request) -> Response:
     return Response(app.store.json_rows(query))
 
 
-def _joined(encoded: Sequence[bytes], at_once: int = 100) -> Iterator[bytes]:
-    """A JSON array of encoded snapshots, in pieces of some ten kilobytes."""
+def _joined(events: Sequence[Event], at_once: int = 100) -> Iterator[bytes]:
+    """A JSON array of snapshots, in pieces of some ten kilobytes: a whole hour may be 32 MB."""
     yield b"["
-    for first in range(0, len(encoded), at_once):
+    for first in range(0, len(events), at_once):
         yield b"," if first else b""
-        yield b",".join(encoded[first : first + at_once])
+        yield b",".join(event.frame[event.json] for event in events[first : first + at_once])
     yield b"]"
 
 

@@ -15,6 +15,7 @@ import struct
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -540,6 +541,21 @@ def test_an_id_of_a_thousand_variants_is_not_kept_while_its_client_listens(app: 
         client.metrics()
         (stream,) = app.hub._streams
         assert stream.seen == {"production": 1}
+
+
+def test_an_hour_that_is_asked_for_is_not_copied_before_it_is_sent() -> None:
+    """Times as many requests as there may be, it would be a gigabyte."""
+    hub = Hub({}, wall=lambda: 1_000.0)
+    hub.load(((ts, "production", b"x" * 8_192) for ts in range(2_000)), complete_from_ms=0)
+    tracemalloc.start()
+    try:
+        found = hub.recent(0, ["production"])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        hub.close()
+    assert found is not None and len(found) == 2_000
+    assert most < 2_000_000
 
 
 def test_no_id_is_no_position() -> None:
