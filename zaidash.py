@@ -2402,6 +2402,7 @@ class Fetch:
         self._deadline_s = time.monotonic() + timeout_s
         self._max_bytes = max_bytes
         self._address = address
+        self.is_elsewhere = False  # redirected to another server than the URL's
         self._socket_lock = threading.Lock()  # guards the two below against abort()
         self._handle: socket.socket | None = None
         self._is_aborted = False
@@ -2468,6 +2469,7 @@ class Fetch:
         url = self._url
         for _ in range(self.MAX_REDIRECTS + 1):
             parts = _split_redirect(url)
+            self.is_elsewhere = _server(parts) != _server(urllib.parse.urlsplit(self._url))
             connection = self._connection(parts)
             try:
                 connection.request("GET", _request_target(parts), headers=self._headers(url))
@@ -2688,6 +2690,12 @@ class _Scrape:
             body, self.at_s = self.fetch.run()
             if not self.is_abandoned:
                 self.samples = self.target.parser.parse(body, lambda: self.is_abandoned)
+        except ExpositionError as error:
+            # A target may lead anywhere in the network: what is there is not for the page to show.
+            hidden = (
+                f"redirected to another server, whose answer is no exposition: line {error.line}"
+            )
+            self.error = hidden if self.fetch.is_elsewhere and error.line else str(error)
         except ScrapeError as error:
             self.error = str(error)
         except Exception as error:  # a bug must not end the scraping of this target for good

@@ -1123,6 +1123,16 @@ def test_credentials_come_back_after_a_detour(httpserver: HTTPServer) -> None:
         assert not any("uthorization" in line for line in elsewhere.heads[0])
 
 
+def test_a_redirect_shows_nobody_what_another_server_says(httpserver: HTTPServer) -> None:
+    """A proxy that was taken over could show the reader of the page what only zaidash may reach."""
+    with Target(says(answer(b'{"SecretAccessKey":"hunter2"}\n'))) as elsewhere:
+        redirect(httpserver, "/start", elsewhere.url)
+        with watch(httpserver.url_for("/start")) as watched:
+            reason = watched.reason("another server")
+    assert "line 1" in reason
+    assert "Secret" not in reason and "hunter2" not in reason
+
+
 # --------------------------------------------------------------------------------------
 # TLS
 # --------------------------------------------------------------------------------------
