@@ -123,11 +123,13 @@ PATHS = (
     "/api/metrics?range=nonsense",
 )
 
-#: Targets that fail, each in its own way: refused, no TLS there, no address, no such name, and
-#: a page that is no exposition.
+#: Targets that fail, each in its own way: refused, no TLS there, no address, no such name, a name
+#: with an umlaut, for which Python loads codecs that nothing imports, and a page that is no
+#: exposition.
 BAD_TARGETS = (
     "refused=http://localhost:1/metrics,tls=https://localhost:{port}/metrics,"
     "dns=dns+http://localhost:1/metrics,gone=http://zai-proxy.invalid/metrics,"
+    "umlaut=http://bücher.invalid/metrics,umlaut=dns+http://bücher.invalid/metrics,"
     "page=http://user:secret@127.0.0.1:{port}/"
 )
 

@@ -19,6 +19,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -188,6 +189,10 @@ def newest(container: Container) -> dict[str, Any]:
     rows = container.json("/api/metrics?range=5m")
     row: dict[str, Any] = rows[-1] if rows else {}
     return row
+
+
+def last_error(container: Container, number: int) -> str:
+    return container.json("/api/targets")[number]["last_error"] or ""
 
 
 def wait_for_requests(container: Container, number: int) -> None:
@@ -364,6 +369,38 @@ def test_target_is_found_by_name(image: Image, volume: Path, scheme: str) -> Non
             eventually(lambda: newest(container), 30, "a snapshot")
 
 
+def test_name_with_an_umlaut_is_looked_up_until_it_resolves(image: Image, volume: Path) -> None:
+    """Python loads a codec for it. Were that missing, a dns+ target would be given up for good."""
+    hosts = image.root / "etc" / "hosts"
+    before, changed_ns = hosts.read_text(encoding="utf-8"), hosts.stat().st_mtime_ns
+    with FakeProxy() as proxy:
+        url = proxy.url.replace("127.0.0.1", "bücher.invalid")
+        assert url != proxy.url
+        settings = {"SCRAPE_TARGETS": f"plain={url},dns=dns+{url}"}
+        with run(image, volume, env=settings) as container:
+            try:
+                for number in (0, 1):
+                    reason = eventually(
+                        partial(last_error, container, number),
+                        30,
+                        "a name that is not found",
+                    )
+                    assert reason.startswith("the host name cannot be resolved: "), reason
+                hosts.write_text(f"{before}127.0.0.1 xn--bcher-kva.invalid\n", encoding="utf-8")
+                # zaidash looks again every 30 s.
+                eventually(
+                    lambda: (
+                        {row["variant"] for row in container.json("/api/metrics")}
+                        == {"plain", "dns"}
+                    ),
+                    90,
+                    "snapshots of both targets",
+                )
+            finally:
+                hosts.write_text(before, encoding="utf-8")
+                os.utime(hosts, ns=(changed_ns, changed_ns))
+
+
 def test_certificates_of_the_usual_authorities_are_trusted(image: Image, volume: Path) -> None:
     script = (
         "import json, ssl\n"
@@ -396,9 +433,7 @@ def test_target_with_https_is_scraped_only_when_trusted(
         server.expect_request("/metrics").respond_with_data(proxy.exposition())
         settings = {"SCRAPE_TARGETS": server.url_for("/metrics")}
         with run(image, volume, env=settings) as container:
-            reason = eventually(
-                lambda: container.json("/api/targets")[0]["last_error"], 30, "a failed scrape"
-            )
+            reason = eventually(partial(last_error, container, 0), 30, "a failed scrape")
             assert "certificate" in reason
         shutil.copyfile(certificate[0], volume / "ca.pem")
         with run(image, volume, env=settings | {"SSL_CERT_FILE": "/data/ca.pem"}) as container:

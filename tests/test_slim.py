@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 import slim
-from support import ROOT
+from support import ROOT, free_port
 
 from zaidash import __version__
 
@@ -128,6 +128,18 @@ def test_what_zaidash_imports_itself_is_found_and_tests_are_not() -> None:
     closure.add_script(ROOT / "zaidash.py")
     assert {"sqlite3", "ssl", "http.server", "json", "email.utils"} <= set(closure.origins)
     assert {"unittest", "doctest", "asyncio", "pydoc", "tkinter"} & set(closure.origins) == set()
+
+
+def test_codecs_that_python_loads_by_name_are_found() -> None:
+    """No import leads to them: the image lacks them unless a recorded run has looked them up."""
+    port = free_port()
+    settings = {
+        "LISTEN_ADDR": f"127.0.0.1:{port}",
+        "SCRAPE_TARGETS": slim.BAD_TARGETS.format(port=port),
+        "SCRAPE_INTERVAL": "500ms",
+    }
+    recorded = slim.modules_of_run([], settings, exit_code=0, port=port)
+    assert {"encodings.idna", "encodings.punycode"} <= recorded
 
 
 # --------------------------------------------------------------------------------------
