@@ -4,7 +4,7 @@
 #   docker build -t zaidash .
 #
 # BASE may be any Debian with CPython 3.11 or later, as `python3`, and ca-certificates.
-ARG BASE=docker.io/library/python:3.13-slim
+ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 # When given, it has to be the one in zaidash.py.

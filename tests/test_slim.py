@@ -256,8 +256,9 @@ def test_builder_gets_what_it_copies_and_nothing_else() -> None:
 
 
 def test_readme_names_the_base_image() -> None:
-    (base,) = re.findall(r"^ARG BASE=docker\.io/library/(\S+)$", DOCKERFILE, re.MULTILINE)
-    assert f"`{base}`" in README
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert f"default is `{base}`" in README
+    assert "/" not in base, "a user's own mirrors apply to a name without a registry"
 
 
 @pytest.mark.parametrize("argument", ["BASE", "VERSION", "REVISION", "CREATED"])
