@@ -268,6 +268,7 @@ def test_no_second_zaidash_meets_the_lock_of_the_first() -> None:
 def test_compose_volume_exists_and_holds_the_history() -> None:
     name, directory = SERVICE["volumes"][0].split(":")
     assert name in COMPOSE["volumes"]
+    assert COMPOSE["name"] == "zaidash", "or the volume of any other deploy/ is taken for it"
     assert Path(SERVICE["environment"]["DB_PATH"]).parent == Path(directory)
 
 
