@@ -310,6 +310,22 @@ def test_commands_of_the_page_are_what_ci_runs() -> None:
     assert command.split(" && ") == run
 
 
+def test_layout_leads_a_contributor_through_the_source_in_its_order() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (layout,) = re.findall(r"^## How zaidash.py is laid out\n(.*?)^## ", text, re.M | re.S)
+    items = layout[layout.index("1. ") :]
+    source = (ROOT / "zaidash.py").read_text(encoding="utf-8")
+    sections = re.findall(r"^# ---- (.+?) -+$", source, re.MULTILINE)
+    assert len(sections) > 8
+    assert re.findall("|".join(f"{re.escape(title)}(?=:)" for title in sections), items) == sections
+    places = []
+    for name in names(items):
+        (found,) = re.finditer(rf"^(?:class |def )?{name}\b(?=[(:]| =)", source, re.MULTILINE)
+        places.append(found.start())
+    assert len(places) > 10
+    assert places == sorted(places)
+
+
 def test_changelog_has_this_version_with_a_date() -> None:
     versions = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)$", CHANGELOG, re.MULTILINE)
     assert versions and versions[0][0] == __version__
