@@ -7,7 +7,7 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
-# When given, it has to be the one in zaidash.py.
+# When given, it has to be the one in zaidash.py: for who builds from a tag.
 ARG VERSION=
 # The time of all files, seconds since the epoch.
 ARG SOURCE_DATE_EPOCH=0
@@ -19,15 +19,11 @@ RUN SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH}" \
     python3 deploy/slim.py --version="${VERSION}" /rootfs /volume
 
 FROM scratch
-ARG VERSION=
-ARG REVISION=
-ARG CREATED=
+# Version, revision and time are known outside alone, and an empty label is worse than none: whoever
+# publishes an image gives them with --label.
 LABEL org.opencontainers.image.title="zaidash" \
       org.opencontainers.image.description="The live dashboard for zai-proxy" \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.created="${CREATED}"
+      org.opencontainers.image.licenses="MIT"
 COPY --from=build /rootfs/ /
 # A tree of its own: not every builder keeps the owner of what it copies.
 COPY --from=build --chown=65532:65532 /volume/ /

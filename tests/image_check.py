@@ -1,7 +1,9 @@
 """The container image is what the README says, and does what zaidash does. Called by `.ci/image`.
 
 `ZAIDASH_IMAGE_ROOT` is the image's root, mounted, and `ZAIDASH_IMAGE_JSON` what `buildah inspect`
-prints. `pytest` alone does not collect this file: there is no image before `.ci/image` made it.
+prints. `ZAIDASH_LABELLED_ROOT` and `ZAIDASH_LABELLED_JSON` are the same of an image that was built
+again, with the labels of who publishes it. `pytest` alone does not collect this file: there is no
+image before `.ci/image` made it.
 """
 
 from __future__ import annotations
@@ -61,13 +63,19 @@ class Image(NamedTuple):
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    inspected = json.loads(Path(os.environ["ZAIDASH_IMAGE_JSON"]).read_text(encoding="utf-8"))
     root = tmp_path_factory.mktemp("image") / "root"
     copy = ["cp", "--archive", os.environ["ZAIDASH_IMAGE_ROOT"], str(root)]
     subprocess.run(copy, check=True, timeout=120)
     for name in MOUNT_POINTS:
         (root / name).mkdir()
-    return Image(root, inspected["Docker"]["config"])
+    return Image(root, config_in("ZAIDASH_IMAGE_JSON"))
+
+
+def config_in(variable: str) -> dict[str, Any]:
+    """Return the configuration in a file that an environment variable names."""
+    inspected = json.loads(Path(os.environ[variable]).read_text(encoding="utf-8"))
+    config: dict[str, Any] = inspected["Docker"]["config"]
+    return config
 
 
 @pytest.fixture
@@ -537,6 +545,11 @@ def test_zaidash_is_there_as_it_is_here(image: Image) -> None:
         assert (image.root / "app" / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
 
 
+def test_same_sources_and_base_give_the_same_files(image: Image) -> None:
+    again = Image(Path(os.environ["ZAIDASH_LABELLED_ROOT"]), config_in("ZAIDASH_LABELLED_JSON"))
+    assert manifest(again) == manifest(image)
+
+
 def test_traceback_shows_lines_of_zaidash(image: Image, volume: Path) -> None:
     script = "import sys; sys.path.insert(0, '/app'); import zaidash; zaidash.main(7)"
     done = run_once(image, volume, [image.config["Entrypoint"][0], "-I", "-c", script])
@@ -604,19 +617,30 @@ def test_configuration_is_what_the_dockerfile_says(image: Image) -> None:
     }
 
 
-def test_labels_tell_version_and_licence(image: Image) -> None:
+def labels_of(config: dict[str, Any]) -> dict[str, str]:
     prefix = "org.opencontainers.image."
-    labels = {
-        name.removeprefix(prefix): value
-        for name, value in image.config["Labels"].items()
-        if name.startswith(prefix)
-    }
-    assert labels["title"] == "zaidash"
-    assert labels["licenses"] == "MIT"
+    labels: dict[str, str] = config["Labels"]
+    return {k.removeprefix(prefix): v for k, v in labels.items() if k.startswith(prefix)}
+
+
+def test_labels_of_who_gives_none_tell_what_it_is_and_nothing_empty(image: Image) -> None:
+    labels = labels_of(image.config)
+    assert (labels["title"], labels["licenses"]) == ("zaidash", "MIT")
+    assert labels.keys() == {"title", "licenses", "description"}
+    assert all(labels.values())
+
+
+def test_labels_of_who_publishes_it_are_kept(image: Image) -> None:
+    published = config_in("ZAIDASH_LABELLED_JSON")
+    labels = labels_of(published)
+    assert labels.items() >= labels_of(image.config).items()
     assert labels["version"] == __version__
-    assert re.fullmatch(r"[0-9a-f]{40}", labels["revision"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", labels["created"])
-    assert labels["description"]
+    if (ROOT / ".git").exists():
+        assert re.fullmatch(r"[0-9a-f]{40}", labels["revision"])
+    assert all(labels.values())
+    of_a_build = {name: image.config[name] for name in ("Labels", "Hostname")}
+    assert published | of_a_build == image.config
 
 
 def test_version_that_runs_is_the_one_of_the_label(image: Image, volume: Path) -> None:

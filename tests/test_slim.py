@@ -261,10 +261,31 @@ def test_readme_names_the_base_image() -> None:
     assert "/" not in base, "a user's own mirrors apply to a name without a registry"
 
 
-@pytest.mark.parametrize("argument", ["BASE", "VERSION", "REVISION", "CREATED"])
-def test_build_argument_is_in_the_readme(argument: str) -> None:
-    assert re.search(rf"^ARG {argument}=", DOCKERFILE, re.MULTILINE)
-    assert re.search(rf"`(--build-arg )?{argument}=?`", README)
+def test_build_arguments_are_in_the_readme() -> None:
+    arguments = re.findall(r"^ARG (\w+)=", DOCKERFILE, re.MULTILINE)
+    told = {"BASE", "VERSION"}
+    assert set(arguments) == told | {"SOURCE_DATE_EPOCH"}  # which builders know
+    for argument in told:
+        assert f"`--build-arg {argument}=`" in README
+
+
+LABEL = r"org\.opencontainers\.image\.(\w+)=(.+?)(?: \\| \.)?$"
+
+
+def test_label_is_never_empty_whoever_builds() -> None:
+    """One that an argument fills is empty where nobody gives it, and would still be there."""
+    labels = dict(re.findall(LABEL, DOCKERFILE, re.MULTILINE))
+    assert labels.keys() == {"title", "description", "licenses"}
+    for name, value in labels.items():
+        assert re.fullmatch(r'"[\w -]+"', value), name
+
+
+def test_labels_that_the_readme_adds_are_those_of_the_image_that_is_tested() -> None:
+    script = (ROOT / ".ci" / "image").read_text(encoding="utf-8")
+    added = re.findall(r"--label " + LABEL, README, re.MULTILINE)
+    assert [name for name, _ in added] == ["version", "revision", "created"]
+    tested = {name for name, _ in re.findall(LABEL, script, re.MULTILINE)}
+    assert tested == dict(added).keys()
 
 
 def test_table_of_the_readme_adds_up_to_what_is_promised() -> None:
