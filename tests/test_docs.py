@@ -225,16 +225,22 @@ def test_example_requests_work() -> None:
     assert set(answers.values()) == {200}, answers
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
+)
+def test_links_of_a_document_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
     anchors = {
         re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+        for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     }
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if target.startswith("#"):
-            assert target[1:] in anchors, target
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    for target in links:
+        path, _, anchor = target.partition("#")
+        if not path:
+            assert anchor in anchors, target
         elif not target.startswith("https://"):
-            assert (ROOT / target).exists(), target
+            assert (ROOT / path).exists(), target
 
 
 @pytest.mark.parametrize("path", ["zaidash.py", "static/", "tests/fake_proxy.py", ".ci/run"])

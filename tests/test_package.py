@@ -520,11 +520,8 @@ def test_make_alone_lists_every_target() -> None:
     assert phony and set(phony[1].split()) == set(make_targets())
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
-def test_documents_name_targets_and_files_that_exist(document: str) -> None:
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_documents_name_targets_that_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE))
-    assert named <= set(make_targets())
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        if not target.startswith("https://"):
-            assert (ROOT / target).exists(), target
+    assert named and named <= set(make_targets())
