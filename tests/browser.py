@@ -12,8 +12,7 @@ A page that logs an error or a warning, throws, or asks another host for anythin
 wherever that happens. A test that provokes such lines names them beforehand:
 `dash.expect_trouble(SERVER_GONE)`.
 
-Without playwright or Chromium these tests are skipped with the reason; where the environment
-variable `CI` is set, they fail instead.
+It takes playwright and Chromium; see `needs` for what happens where they are missing.
 
 A service that ends while its page is open is gone for the browser, too, which says so on the
 console: such lines pass once the process has exited. So a test may end with its page open.
@@ -29,15 +28,15 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
+from needs import give_up
 from support import Zaidash
 
 if TYPE_CHECKING:
@@ -246,9 +245,9 @@ class OpenPage(Protocol):
 def chromium() -> Iterator[Browser]:
     """Give one Chromium for all tests; each of them opens contexts of its own."""
     if not has_playwright:
-        _give_up("the Python package playwright is not installed")
+        give_up("the Python package playwright is not installed")
     if not CHROMIUM.exists():
-        _give_up(f"there is no Chromium at {CHROMIUM}")
+        give_up(f"there is no Chromium at {CHROMIUM}")
     expect.set_options(timeout=WAIT_S * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -289,10 +288,3 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
             context.close()
     for dashboard in dashboards:
         dashboard.check()
-
-
-def _give_up(reason: str) -> NoReturn:
-    """Skip, or fail where tests must not be skipped."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason}, and CI is set")
-    pytest.skip(reason)

@@ -1,9 +1,8 @@
 """zaidash as users get it: one file, a package, copied files. Built, installed and run for real.
 
 Everything is built from a copy of the sources and installed into environments of its own, without
-the network but for setuptools, which `pip install .` asks an index for. What is missing of the
-extra `package`, or make, skips its tests with the reason; where the environment variable `CI` is
-set, they fail instead.
+the network but for setuptools, which `pip install .` asks an index for. It takes the extra
+`package` and make.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import distribution, version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import pytest
+from needs import give_up, need_commands, needed_tool
 from support import ROOT, eventually, free_port, get
 from test_docs import section
 
@@ -42,19 +41,6 @@ SDIST_LIST = ROOT / "zaidash.egg-info" / "SOURCES.txt"
 
 #: How long an installation, or the start of a command that installs first, may take.
 INSTALL_TIMEOUT_S = 120.0
-
-
-def give_up(reason: str) -> NoReturn:
-    """Skip, or fail where tests must not be skipped."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason}, and CI is set")
-    pytest.skip(reason)
-
-
-def need_modules(*names: str) -> None:
-    for name in names:
-        if find_spec(name) is None:
-            give_up(f"the Python package {name} is not installed")
 
 
 def run(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> str:
@@ -76,7 +62,7 @@ def run(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -
 
 
 def need_build_tools() -> None:
-    need_modules("build", "setuptools")
+    need_commands("build", "setuptools")
     if int(version("setuptools").partition(".")[0]) < 77:
         give_up(f"setuptools {version('setuptools')} is installed, older than 77")
 
@@ -394,7 +380,7 @@ def test_package_that_is_installed_again_leaves_out_the_page_before(tmp_path: Pa
 
 
 def test_who_imports_the_package_gets_its_types(built: Built, tmp_path: Path) -> None:
-    need_modules("mypy")
+    need_commands("mypy")
     environment = make_environment(tmp_path / "venv")
     environment.pip("install", "--quiet", "--no-index", "--no-compile", built.wheel)
     script = tmp_path / "use.py"
@@ -442,11 +428,7 @@ def user_environment(folder: Path, wheelhouse: Path) -> dict[str, str]:
     make_environment(folder / "venv")
     (folder / "tools").mkdir()
     for tool in ("make", "uv", "pipx"):
-        beside = Path(sys.executable).with_name(tool)
-        found = str(beside) if beside.exists() else shutil.which(tool)
-        if found is None:
-            give_up(f"{tool} is not installed")
-        (folder / "tools" / tool).symlink_to(found)
+        (folder / "tools" / tool).symlink_to(needed_tool(tool))
     path = [folder / "venv" / "bin", folder / "pipx" / "bin", folder / "tools", "/usr/bin", "/bin"]
     return {
         "PATH": ":".join(map(str, path)),
@@ -512,9 +494,7 @@ def make_targets() -> dict[str, str]:
 
 
 def test_make_alone_lists_every_target() -> None:
-    if shutil.which("make") is None:
-        give_up("make is not installed")
-    lines = run("make", cwd=ROOT).splitlines()
+    lines = run(needed_tool("make"), cwd=ROOT).splitlines()
     assert {line.split()[0]: line.split(maxsplit=1)[1] for line in lines} == make_targets()
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony and set(phony[1].split()) == set(make_targets())

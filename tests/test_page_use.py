@@ -11,7 +11,6 @@ import base64
 import http.client
 import json
 import math
-import os
 import random
 import re
 import threading
@@ -20,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -29,6 +27,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 from browser import CHROMIUM, CHROMIUM_ARGS, Dashboard, OpenPage, Table, expect
 from fake_proxy import FakeProxy, generate_traffic
+from needs import needed_module
 from support import Zaidash, eventually, get, run_zaidash
 
 if TYPE_CHECKING:
@@ -1830,14 +1829,8 @@ AXE_OPTIONS = {
 
 @pytest.fixture(scope="module")
 def axe() -> Any:
-    """Give axe-core. Where it is not installed, skip, but fail where tests must not be skipped."""
-    try:
-        return import_module("axe_playwright_python.sync_playwright").Axe()
-    except ImportError:
-        reason = "the Python package axe-playwright-python is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(f"{reason}, and CI is set")
-        pytest.skip(reason)
+    """Give axe-core."""
+    return needed_module("axe_playwright_python.sync_playwright").Axe()
 
 
 def assert_accessible(desk: Desk, axe: Any) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import slim
+from needs import needed_tool
 from support import ROOT, free_port
 
 from zaidash import __version__
@@ -147,17 +147,8 @@ def test_codecs_that_python_loads_by_name_are_found() -> None:
 # --------------------------------------------------------------------------------------
 
 
-def need(tool: str) -> None:
-    if shutil.which(tool):
-        return
-    reason = f"{tool} is missing: the image is built on Debian"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 def test_shared_libraries_of_python_are_found_with_their_loader() -> None:
-    need("ldd")
+    needed_tool("ldd")
     names = {path.name for path in slim.needed_libraries([Path(sys.executable).resolve()])}
     assert [name for name in names if name.startswith("libc.so")]
     assert [name for name in names if name.startswith("ld-")]
@@ -165,8 +156,7 @@ def test_shared_libraries_of_python_are_found_with_their_loader() -> None:
 
 
 def test_debian_package_of_a_file_is_found() -> None:
-    need("dpkg-query")
-    dpkg = Path(shutil.which("dpkg-query") or "")
+    dpkg = Path(needed_tool("dpkg-query"))
     assert "dpkg" in slim.debian_packages([dpkg])
     assert slim.debian_packages([ROOT / "zaidash.py"]) <= {"ca-certificates"}
 
