@@ -10,6 +10,7 @@ from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
+from setuptools.errors import FileError
 
 MAIN = "import sys\n\nfrom zaidash import main\n\nsys.exit(main())\n"
 
@@ -23,10 +24,13 @@ class BuildPackage(build_py):
             self.make_package(Path(self.build_lib))
 
     def make_package(self, build_lib: Path) -> None:
+        static = Path("static").resolve()
+        if not (static / "index.html").is_file():
+            raise FileError(f"no page in {static}: run make page first")
         package = build_lib / "zaidash"
         # `pip install .` builds in the checkout: what an earlier page left would be shipped, too.
         shutil.rmtree(package, ignore_errors=True)
-        shutil.copytree("static", package / "static", ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(static, package / "static", ignore=shutil.ignore_patterns(".*"))
         (build_lib / "zaidash.py").replace(package / "__init__.py")
         (package / "__main__.py").write_text(MAIN, encoding="utf-8")
         (package / "py.typed").touch()

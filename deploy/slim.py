@@ -68,6 +68,9 @@ POLL_INTERVAL_S = 0.05
 #: Where Debian keeps the CA certificates as one file.
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
+#: What makes that file, which no package owns.
+CA_BUNDLE_MAKER = "/usr/sbin/update-ca-certificates"
+
 #: What glibc opens by name when it needs it, so that `ldd` does not see it: to cancel a thread
 #: and, before glibc 2.34, to look names up.
 OPENED_BY_NAME = ("libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2")
@@ -405,10 +408,20 @@ def debian_packages(files: Iterable[Path]) -> set[str]:
         return set()
     real = {str(path.resolve()) for path in files}
     # A package may name its files by a path from before /lib became a link to /usr/lib.
-    wanted = real | {path.removeprefix("/usr") for path in real} | {"/etc/ca-certificates"}
+    wanted = real | {path.removeprefix("/usr") for path in real} | {CA_BUNDLE_MAKER}
     command = ["dpkg-query", "--search", *sorted(wanted)]
     found = subprocess.run(command, check=False, capture_output=True, encoding="utf-8").stdout
-    return set(re.findall(r"^([a-z0-9][a-z0-9+.-]+)(?::\w+)?: /", found, re.MULTILINE))
+    return owners(found)
+
+
+def owners(listing: str) -> set[str]:
+    """Return the packages in lines of `dpkg-query --search`, such as `libc6:amd64, tzdata: /path`.
+
+    Lines that tell of a diversion are left out: they name no owner.
+    """
+    package = r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?"
+    lines = re.findall(rf"^({package}(?:, {package})*): /", listing, re.MULTILINE)
+    return {name.partition(":")[0] for line in lines for name in line.split(", ")}
 
 
 # --------------------------------------------------------------------------------------
@@ -535,7 +548,9 @@ def add_zaidash(tree: Tree) -> None:
         cached = APP / "__pycache__" / f"{script.stem}.{sys.implementation.cache_tag}.pyc"
         # Checked, so that another zaidash.py may be laid over this one.
         compile_module(tree.place(script), tree.place(cached), script, is_checked=True)
-    shutil.copytree(SOURCE / "static", tree.place(APP / "static"))
+    # zaidash serves no hidden file, so none is worth its place.
+    no_hidden = shutil.ignore_patterns(".*")
+    shutil.copytree(SOURCE / "static", tree.place(APP / "static"), ignore=no_hidden)
     shutil.copyfile(SOURCE / "LICENSE", tree.place(APP / "LICENSE"))
 
 
@@ -592,7 +607,13 @@ def table(weights: Mapping[str, int]) -> Iterator[str]:
     yield f"| **together** | **{sum(weights.values()) / 1e6:.2f}** |"
 
 
+def check_page() -> None:
+    if not (SOURCE / "static" / "index.html").is_file():
+        raise SlimError(f"no page in {SOURCE / 'static'}: run make page first")
+
+
 def build(rootfs: Path, volume: Path) -> None:
+    check_page()
     for folder in (rootfs, volume):
         folder.mkdir(parents=True)  # one that is there may hold anything
     modules = needed_modules()

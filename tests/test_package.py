@@ -250,17 +250,6 @@ def test_one_file_tells_an_old_python_what_it_needs(pyz: Path, tmp_path: Path) -
     assert done.stderr.count("\n") == 1
 
 
-def test_one_file_is_not_built_without_a_page(tmp_path: Path) -> None:
-    sources = copy_sources(tmp_path / "sources")
-    (sources / "static" / "index.html").unlink()
-    done = subprocess.run(
-        [sys.executable, "deploy/pyz.py"], cwd=sources, capture_output=True, text=True, timeout=30
-    )
-    assert done.returncode == 2
-    assert "make page" in done.stderr
-    assert not (sources / "dist").exists()
-
-
 def test_zaidash_piped_into_python_works_without_a_page(tmp_path: Path) -> None:
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "index.html").write_text("somebody else's", encoding="utf-8")
@@ -377,6 +366,39 @@ def test_package_that_is_installed_again_leaves_out_the_page_before(tmp_path: Pa
     with zipfile.ZipFile(wheel) as archive:
         pages = {name for name in archive.namelist() if "/static/" in name}
     assert pages == {f"zaidash/static/{name}" for name in PAGE}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["deploy/pyz.py", "-m build --wheel --no-isolation", "deploy/slim.py dist/root dist/volume"],
+    ids=["one file", "wheel", "image"],
+)
+def test_nothing_is_shipped_without_its_page(command: str, tmp_path: Path) -> None:
+    if "build" in command:
+        need_build_tools()
+    sources = copy_sources(tmp_path / "sources")
+    (sources / "static" / "index.html").unlink()
+    done = subprocess.run(
+        [sys.executable, *command.split()],
+        cwd=sources,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_TIMEOUT_S,
+    )
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert f"no page in {sources / 'static'}: run make page first\n" in said
+    assert not list(sources.glob("dist/*"))
+
+
+def test_wheel_leaves_out_hidden_files(tmp_path: Path) -> None:
+    need_build_tools()
+    sources = copy_sources(tmp_path / "zaidash")
+    (sources / "static" / ".DS_Store").write_bytes(b"left by a file manager")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", cwd=sources)
+    (wheel,) = (sources / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if "/." in name]
 
 
 def test_who_imports_the_package_gets_its_types(built: Built, tmp_path: Path) -> None:

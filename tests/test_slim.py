@@ -157,8 +157,37 @@ def test_shared_libraries_of_python_are_found_with_their_loader() -> None:
 
 def test_debian_package_of_a_file_is_found() -> None:
     dpkg = Path(needed_tool("dpkg-query"))
-    assert "dpkg" in slim.debian_packages([dpkg])
-    assert slim.debian_packages([ROOT / "zaidash.py"]) <= {"ca-certificates"}
+    assert slim.debian_packages([dpkg, ROOT / "zaidash.py"]) - {"ca-certificates"} == {"dpkg"}
+
+
+def test_every_owner_of_what_packages_share_is_found() -> None:
+    needed_tool("dpkg-query")
+    assert slim.debian_packages([Path("/usr/share/doc")]) >= {"dpkg", "libc6"}
+
+
+def test_owners_are_read_with_and_without_their_architecture() -> None:
+    listing = (
+        "libc6:amd64: /usr/lib/x86_64-linux-gnu/libc.so.6\n"
+        "libone1:amd64, tzdata, g++-12: /usr/share/some: /where\n"
+        "diversion by dash from: /bin/sh\n"
+        "diversion by dash to: /bin/sh.distrib\n"
+        "local diversion from: /bin/other\n"
+    )
+    assert slim.owners(listing) == {"libc6", "libone1", "tzdata", "g++-12"}
+
+
+def test_hidden_files_stay_out_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    for name in ("static/index.html", "static/.DS_Store", "static/.git/config", "LICENSE"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text("")
+    (source / "zaidash.py").write_text("")
+    monkeypatch.setattr(slim, "SOURCE", source)
+    tree = slim.Tree(tmp_path / "root")
+    slim.add_zaidash(tree)
+    assert [path.name for path in (tree.root / "app" / "static").rglob("*")] == ["index.html"]
 
 
 def test_links_to_directories_are_kept(tmp_path: Path) -> None:
