@@ -23,8 +23,8 @@ answers history over REST, pushes live data over SSE, and serves the page that d
                metrics_1m ----> /api/metrics    /api/events   /api/metrics?range=1h
 
 The file reads from top to bottom, pure before impure; each section uses only what stands above it:
-settings, errors, the snapshot's field table, the exposition parser, derivation, storage, the
-collector, the stream hub, HTTP, the demo, and the App that puts the parts together.
+errors, settings, logging, the snapshot's field table, the exposition parser, derivation, storage,
+the collector, the stream hub, HTTP, the demo, and the App that puts the parts together.
 
 Threads (each is a daemon, ends by its owner's ``close()``, and is joined with a timeout):
 

@@ -49,5 +49,3 @@ def test_nothing_else_skips_or_looks_whether_this_is_ci() -> None:
 def test_ci_skips_nothing_by_whatever_name_it_is_started() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert re.search(r"^export CI=true$", script, re.MULTILINE)
-    image = (ROOT / ".ci" / "image").read_text(encoding="utf-8")
-    assert "[[ -z ${CI:-} ]]" in image
