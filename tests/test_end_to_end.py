@@ -474,7 +474,7 @@ def test_demo_answers_every_path(demo: Zaidash) -> None:
         status = demo.json("/api/status")
         if any(value is None for one in status.values() for value in one.values()):
             return False
-        return 0 < status["canary"]["req_rate"] < status["production"]["req_rate"]
+        return bool(0 < status["canary"]["req_rate"] < status["production"]["req_rate"])
 
     # In a quiet hour the canary has seconds without a request, and others with some.
     eventually(busy, 60, "a second with requests of the canary, and more of production")
