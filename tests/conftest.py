@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 from fake_proxy import FakeProxy
+
+# Without any handler, logging falls back on sys.stderr, which pytest closes between two tests: an
+# App that lives as long as a module would then fail to log what happens to it.
+logging.getLogger("zaidash").addHandler(logging.NullHandler())
 
 
 @pytest.fixture
