@@ -7,7 +7,9 @@ const STEPS = 64;
 
 /** Draws a heat map onto a chart whose vertical axis counts buckets; `heat` gives the newest one. */
 export function heatPlugin(heat: () => Heat, theme: Theme): uPlot.Plugin {
-  const palette = heatColours(theme, STEPS);
+  const palette = heatColours(theme, STEPS).map(
+    ([r, g, b]) => r * 2 ** 24 + ((g << 16) | (b << 8) | 255),
+  );
   const canvas = document.createElement("canvas");
   return { hooks: { drawClear: [(u) => draw(u, heat(), palette, canvas)] } };
 }
@@ -16,7 +18,7 @@ export function heatPlugin(heat: () => Heat, theme: Theme): uPlot.Plugin {
 function draw(
   u: uPlot,
   heat: Heat,
-  palette: readonly [number, number, number][],
+  palette: readonly number[], // red, green, blue and opacity, a byte each
   canvas: HTMLCanvasElement,
 ): void {
   const rows = heat.bounds.length;
@@ -26,12 +28,13 @@ function draw(
   const context = canvas.getContext("2d");
   if (!context) return;
   const image = context.createImageData(heat.columns, rows);
+  const pixels = new DataView(image.data.buffer);
   for (let column = 0; column < heat.columns; column += 1) {
     for (let bucket = 0; bucket < rows; bucket += 1) {
       const count = heat.counts[column * rows + bucket] ?? -1;
       if (count <= 0) continue;
-      const colour = palette[intensity(count, heat.max, STEPS - 1)] ?? [0, 0, 0];
-      image.data.set([...colour, 255], 4 * ((rows - 1 - bucket) * heat.columns + column));
+      const colour = palette[intensity(count, heat.max, STEPS - 1)] ?? 0;
+      pixels.setUint32(4 * ((rows - 1 - bucket) * heat.columns + column), colour);
     }
   }
   context.putImageData(image, 0, 0);

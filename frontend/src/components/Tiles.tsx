@@ -3,16 +3,18 @@ import type { Summary } from "../api/types";
 import { type Board, useBoard } from "../lib/board";
 import { isFresh } from "../lib/connection";
 import type { Level } from "../lib/level";
-import { align, layOut } from "../lib/series";
 import {
   compareTotals,
   type Reading,
   readingOf,
   sparkPath,
+  sparkStep,
   TILES,
   type TileSpec,
+  thin,
 } from "../lib/tiles";
-import { usePhase } from "./ChartPanel";
+import { lengthOf } from "../lib/time";
+import { usePhase, useShownSpan } from "./ChartPanel";
 import { ErrorBoundary } from "./ErrorBoundary";
 import { DashSwatch } from "./Swatch";
 
@@ -127,20 +129,22 @@ function Change({
 const [SPARK_WIDTH, SPARK_HEIGHT] = [96, 20];
 
 function Spark({ tile, variant }: { readonly tile: TileSpec; readonly variant: string }) {
-  const { histories, colours, config } = useBoard();
+  const { histories, colours, config, span } = useBoard();
   const timeline = histories.numbers.timelines.get(variant);
-  const version = timeline?.version(usePhase(histories.numbers, TILES.indexOf(tile)));
+  const phaseMs = usePhase(histories.numbers, TILES.indexOf(tile));
+  const shown = useShownSpan(histories.numbers, phaseMs);
+  const stepMs = sparkStep(lengthOf(shown), timeline?.stepMs ?? 1);
+  const version = timeline?.version(phaseMs, stepMs);
+  // What comes live is drawn when there is another point of it, not before.
+  const [lengthMs, last] = [lengthOf(shown), (shown.end - phaseMs) / stepMs];
+  const end = span.isLive ? Math.floor(last) * stepMs + phaseMs : shown.end;
   // biome-ignore lint/correctness/useExhaustiveDependencies: values change with the version only
   const path = useMemo(() => {
     if (!timeline) return "";
-    const { rows } = align([timeline], Number.NEGATIVE_INFINITY);
-    const values = layOut(tile.spark(timeline), rows[0] ?? new Int32Array());
-    return sparkPath(
-      values.map((value) => value ?? null),
-      SPARK_WIDTH,
-      SPARK_HEIGHT,
-    );
-  }, [timeline, version, tile]);
+    const window = { start: end - lengthMs, end };
+    const points = thin(timeline.times, tile.spark(timeline), window, stepMs);
+    return sparkPath(points, SPARK_WIDTH, SPARK_HEIGHT);
+  }, [timeline, version, tile, end, lengthMs, stepMs]);
   const isDashed = config.variants.indexOf(variant) > 0;
   return (
     <svg

@@ -19,7 +19,7 @@ export function significant(value: number): string {
 function scaled(value: number, step: number, units: readonly string[], gap: string): string {
   let [rest, unit] = [value, 0];
   // 999.9 would be written as 1000: it belongs to the next unit already.
-  while (Number(significant(Math.abs(rest))) >= step && unit < units.length - 1) {
+  while (Math.abs(rest) >= step - 0.5 && unit < units.length - 1) {
     rest /= step;
     unit += 1;
   }

@@ -36,19 +36,17 @@ interface Marked {
 /** A timeline's own times, with a GAP after each row that an outage follows. */
 function markGaps(timeline: Timeline, start: number, shiftMs: number): Marked {
   const { times, stepMs, gapMs } = timeline;
-  const [at, rows]: [number[], number[]] = [[], []];
+  const at: number[] = [];
+  const rows = new Int32Array(2 * times.length); // a gap after each row at most
+  let before = Number.POSITIVE_INFINITY;
   for (let i = 0; i < times.length; i += 1) {
     const time = (times[i] ?? 0) + shiftMs;
     if (time < start) continue;
-    const before = at.at(-1);
-    if (before !== undefined && time - before > gapMs) {
-      at.push(before + stepMs);
-      rows.push(GAP);
-    }
-    at.push(time);
-    rows.push(i);
+    if (time - before > gapMs) rows[at.push(before + stepMs) - 1] = GAP;
+    rows[at.push(time) - 1] = i;
+    before = time;
   }
-  return { times: at, rows: Int32Array.from(rows) };
+  return { times: at, rows: rows.subarray(0, at.length) };
 }
 
 /** All times, ascending, each once; the first list itself where all are the same. */

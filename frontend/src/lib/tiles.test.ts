@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
 import type { Snapshot, Totals } from "../api/types";
-import { cacheHitRatio, compareTotals, readingOf, sparkPath, TILES, thin } from "./tiles";
+import {
+  cacheHitRatio,
+  compareTotals,
+  readingOf,
+  sparkPath,
+  sparkStep,
+  TILES,
+  thin,
+} from "./tiles";
 import { Timeline } from "./timeline";
 
 const NOTHING_KNOWN: Totals = {
@@ -238,28 +246,50 @@ describe("a sparkline", () => {
       expect(y).toBeLessThanOrEqual(20);
     }
   });
-
-  it("has no more points than there is room for, however much history there is", () => {
-    const values = Array.from({ length: 100_000 }, (_, i) => i % 7);
-    expect(partsOf(sparkPath(values, 96, 20)).flat().length).toBeLessThanOrEqual(64);
-  });
 });
 
-describe("fewer values", () => {
+describe("the points of a sparkline", () => {
+  /** A row a second, the first at 0. */
+  const second = (_: unknown, i: number) => i * 1000;
+
   it.each([
-    ["all of them where there is room", [1, null, 3], 3, [1, null, 3]],
-    ["averages of neighbours", [1, 3, 5, 7], 2, [2, 6]],
-    ["what is known of neighbours", [1, null, 5, 7], 2, [1, 6]],
-    ["a gap where nothing is known", [null, null, 5, 7], 2, [null, 6]],
-    ["parts of different size", [1, 2, 3, 4, 5], 2, [1.5, 4]],
-  ])("are %s", (_, values, count, expected) => {
-    expect(thin(values, count)).toEqual(expected);
+    ["averages of neighbours", [1, 3, 5, 7], [2, 6]],
+    ["what is known of neighbours", [1, null, 5, 7], [1, 6]],
+    ["a gap where nothing is known", [null, null, 5, 7], [null, 6]],
+    ["a gap where there are no rows yet", [1, 3], [2, null]],
+    ["nothing from before and after the window", [1, 3, 5, 7, 100], [2, 6]],
+  ])("are %s", (_, values, expected) => {
+    expect(thin(values.map(second), values, { start: 0, end: 4000 }, 2000)).toEqual(expected);
   });
 
-  it("have the same average as before", () => {
+  it("leave an outage as long as it was", () => {
+    const times = [0, 1, 8, 9].map((s) => s * 1000);
+    const points = thin(times, [4, 4, 2, 2], { start: 0, end: 10_000 }, 2000);
+    expect(points).toEqual([4, null, null, null, 2]);
+  });
+
+  it("end with the window, and leave out what is not a whole point at its beginning", () => {
+    const values = [100, 1, 3, 5, 7];
+    expect(thin(values.map(second), values, { start: 0, end: 5000 }, 2000)).toEqual([2, 6]);
+  });
+
+  it("have the same average as the rows", () => {
     const values = Array.from({ length: 640 }, (_, i) => Math.sin(i) + i);
     const mean = (list: readonly (number | null)[]) =>
       list.reduce<number>((sum, value) => sum + (value ?? 0), 0) / list.length;
-    expect(mean(thin(values, 64))).toBeCloseTo(mean(values), 9);
+    const points = thin(values.map(second), values, { start: 0, end: 640_000 }, 10_000);
+    expect(points.length).toBe(64);
+    expect(mean(points)).toBeCloseTo(mean(values), 9);
+  });
+
+  it.each([
+    ["an hour of seconds", 3_600_000, 1000, 57_000],
+    ["an hour of rows of 4 s", 3_600_000, 4000, 60_000],
+    ["five minutes of ticks of 5 s", 300_000, 5000, 10_000],
+    ["a week of rows of 11 min", 604_800_000, 660_000, 9_900_000],
+  ])("are few and have two rows each: %s", (_, lengthMs, stepMs, expected) => {
+    expect(sparkStep(lengthMs, stepMs)).toBe(expected);
+    expect(lengthMs / expected).toBeLessThanOrEqual(64);
+    expect(expected / stepMs).toBeGreaterThanOrEqual(2);
   });
 });

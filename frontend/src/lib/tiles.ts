@@ -10,6 +10,7 @@ import {
   formatRatio,
 } from "./format";
 import { ERROR_RATE, type Level, levelOf, UTILIZATION } from "./level";
+import { lengthOf, type Span } from "./time";
 import type { Timeline, Value } from "./timeline";
 
 /** What a tile tells of: a snapshot where the page is live, a window's totals where it is not. */
@@ -174,36 +175,53 @@ export function compareTotals(one: Totals, other: Totals): { what: string; chang
   ].flatMap(({ what, change }) => (change === null ? [] : [{ what, change }]));
 }
 
-/** An SVG path of values, broken where there is none; as many points as there is room for. */
+/** An SVG path of values, broken where there is none. */
 export function sparkPath(values: readonly Value[], width: number, height: number): string {
-  const thinned = thin(values, Math.max(2, Math.floor(width / 1.5)));
-  const known = thinned.filter((value) => value !== null);
+  const known = values.filter((value) => value !== null);
   if (known.length === 0) return "";
   const [low, high] = [Math.min(0, ...known), Math.max(...known)];
   const scale = high > low ? (height - 2) / (high - low) : 0;
-  const step = width / Math.max(thinned.length - 1, 1);
+  const step = width / Math.max(values.length - 1, 1);
   let path = "";
   let isDrawing = false;
-  thinned.forEach((value, i) => {
+  values.forEach((value, i) => {
     if (value !== null) {
       const [x, y] = [i * step, height - 1 - (value - low) * scale];
       path += `${isDrawing ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
       // A value between two gaps is a dot.
-      if (!isDrawing && (thinned[i + 1] ?? null) === null) path += "h0.1";
+      if (!isDrawing && (values[i + 1] ?? null) === null) path += "h0.1";
     }
     isDrawing = value !== null;
   });
   return path;
 }
 
-/** At most `count` values: averages of neighbours, null where none of them is known. */
-export function thin(values: readonly Value[], count: number): Value[] {
-  if (values.length <= count) return [...values];
-  return Array.from({ length: count }, (_, i) => {
-    const from = Math.floor((i * values.length) / count);
-    const known = values
-      .slice(from, Math.floor(((i + 1) * values.length) / count))
-      .filter((value) => value !== null);
-    return known.length > 0 ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
-  });
+/** A sparkline has no room for more points than these. */
+const SPARK_POINTS = 64;
+
+/**
+ * The time between two points of a sparkline, ms: whole rows, two at least, so that none is left
+ * without a row because of where it begins.
+ */
+export function sparkStep(lengthMs: number, stepMs: number): number {
+  return Math.max(2, Math.ceil(lengthMs / SPARK_POINTS / stepMs)) * stepMs;
+}
+
+/** Averages over every `stepMs` of a span, counted from its end; null where nothing is known. */
+export function thin(
+  times: readonly number[],
+  values: readonly Value[],
+  span: Span,
+  stepMs: number,
+): Value[] {
+  const count = Math.max(1, Math.floor(lengthOf(span) / stepMs));
+  const start = span.end - count * stepMs;
+  const [sums, counts] = [new Float64Array(count), new Float64Array(count)];
+  for (let i = 0; i < times.length; i += 1) {
+    const [value, place] = [values[i], Math.floor(((times[i] ?? 0) - start) / stepMs)];
+    if (value == null || place < 0 || place >= count) continue;
+    sums[place] = (sums[place] ?? 0) + value;
+    counts[place] = (counts[place] ?? 0) + 1;
+  }
+  return Array.from(sums, (sum, i) => (counts[i] ? sum / counts[i] : null));
 }

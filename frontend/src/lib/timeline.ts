@@ -75,6 +75,7 @@ export class Timeline {
   private readonly columns = new Map<Field, unknown[]>();
   private binRows: Row[] = []; // of the row that grows: what is complete of it
   private baseRows: Row[] = []; // and what is not
+  private isWritten = true; // it is averaged when somebody looks, which is not at every tick
   private changes = 0; // all that is to be drawn at once
 
   constructor(
@@ -89,10 +90,12 @@ export class Timeline {
   }
 
   numbers(field: NumberField): readonly Value[] {
+    this.write();
     return (this.columns.get(field) ?? []) as Value[];
   }
 
   objects(field: ObjectField): readonly (ByKey | null)[] {
+    this.write();
     return (this.columns.get(field) ?? []) as (ByKey | null)[];
   }
 
@@ -115,7 +118,6 @@ export class Timeline {
   /** Add snapshots, in the order of time; those that are in here already are passed over. */
   append(snapshots: Iterable<Snapshot>): void {
     for (const snapshot of snapshots) this.add(snapshot);
-    this.write();
   }
 
   /** How long what has come live may wait to be drawn, ms: what changes is a pixel or two. */
@@ -129,8 +131,8 @@ export class Timeline {
    * Goes up with every change worth drawing: what was loaded at once, and what comes live when the
    * newest snapshot passes `phaseMs` after a multiple of `restMs`.
    */
-  version(phaseMs = 0): number {
-    const rests = Math.floor((this.newest - phaseMs) / this.restMs);
+  version(phaseMs = 0, restMs = this.restMs): number {
+    const rests = Math.floor((this.newest - phaseMs) / restMs);
     return this.changes + (Number.isFinite(rests) ? rests : 0);
   }
 
@@ -167,13 +169,15 @@ export class Timeline {
       this.baseRows = [];
     }
     this.baseRows.push(snapshot);
+    this.isWritten = false;
     this.newest = ts;
   }
 
   /** Write the row that grows, as it is now. */
   private write(): void {
     const last = this.times.length - 1;
-    if (this.baseRows.length === 0 || last < 0) return;
+    if (this.isWritten || last < 0) return;
+    this.isWritten = true;
     const base = averageRows(this.fields, this.baseRows, this.weight);
     const row = averageRows(this.fields, [...this.binRows, base], this.weight);
     for (const [field, column] of this.columns) column[last] = row[field] ?? null;
