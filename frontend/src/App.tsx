@@ -1,4 +1,4 @@
-import { Fragment, useCallback, useEffect, useState } from "react";
+import { Fragment, memo, useCallback, useEffect, useState } from "react";
 import { fetchConfig } from "./api/client";
 import type { Config } from "./api/types";
 import { Banners } from "./components/Banners";
@@ -11,7 +11,7 @@ import { usePoll } from "./hooks/use-poll";
 import { useShortcuts } from "./hooks/use-shortcuts";
 import { useTheme } from "./hooks/use-theme";
 import { useView } from "./hooks/use-view";
-import { BoardProvider, ChoicesProvider, useBoard } from "./lib/board";
+import { BoardProvider, ChoicesProvider, useBoard, useChoices } from "./lib/board";
 import { PANELS } from "./panels";
 
 /** The page: first the service's settings, without which nothing can be asked. */
@@ -73,8 +73,8 @@ function Dashboard({ config, aheadMs, isOutdated }: Props) {
 }
 
 /** The figures and all panels, or the one panel that fills the screen. */
-function Panels() {
-  const { view } = useBoard();
+const Panels = memo(function Panels() {
+  const { view } = useChoices();
   if (view.panel !== null) {
     const open = PANELS.find(({ id }) => id === view.panel);
     return <div className="grid flex-1">{open?.content}</div>;
@@ -89,7 +89,7 @@ function Panels() {
       </div>
     </>
   );
-}
+});
 
 function Page({ children }: { readonly children: React.ReactNode }) {
   const board = useBoard();

@@ -1,6 +1,6 @@
 import { Fragment, useMemo } from "react";
 import type { Summary } from "../api/types";
-import { type Board, useBoard } from "../lib/board";
+import { type Board, useBoard, useChoices } from "../lib/board";
 import { isFresh } from "../lib/connection";
 import type { Level } from "../lib/level";
 import {
@@ -20,7 +20,7 @@ import { DashSwatch } from "./Swatch";
 
 /** The numbers that matter, each for every variant. */
 export function Tiles() {
-  const board = useBoard();
+  const { variants } = useChoices();
   return (
     <section aria-label="Key figures">
       <div className="grid grid-cols-1 gap-3 sm:grid-cols-2 md:grid-cols-3 xl:grid-cols-4 min-[120rem]:grid-cols-7">
@@ -29,14 +29,14 @@ export function Tiles() {
             <Tile tile={tile} />
           </ErrorBoundary>
         ))}
-        {board.variants.length > 1 && <Comparison />}
+        {variants.length > 1 && <Comparison />}
       </div>
     </section>
   );
 }
 
 function Tile({ tile }: { readonly tile: TileSpec }) {
-  const { variants } = useBoard();
+  const { variants } = useChoices();
   return (
     <article data-tile={tile.id} aria-label={tile.title} className="min-w-0 card px-3 py-2">
       <h2 className="text-xs font-medium text-muted">{tile.title}</h2>
