@@ -1193,7 +1193,8 @@ def _start_time(samples: Sequence[Sample]) -> float | None:
 class Merged:
     """One variant at one tick: the readings of its targets, asked by FIELDS.
 
-    ``window`` has the increases of RATE_WINDOW by slot, or is None where there are none yet.
+    ``elapsed_s`` is None where no increase is known. ``window`` has the increases of RATE_WINDOW by
+    slot, or is None where there are none yet.
     """
 
     def __init__(
@@ -1202,13 +1203,11 @@ class Merged:
         elapsed_s: float | None,
         window: Mapping[Slot, float] | None,
     ) -> None:
-        rated = [(r.increases, r.elapsed_s) for r in readings if r.elapsed_s]
         self.elapsed_s: float | None = elapsed_s
         self._readings = readings
-        self._totals = _merge((reading.totals, 1.0) for reading in readings)
-        self._increases = _merge((increases, 1.0) for increases, _ in rated)
-        self._rates = _merge(rated) if rated else None
-        self._window = None if window is None else _merge([(window, 1.0)])
+        self._totals = _merge(reading.totals for reading in readings)
+        self._increases = _merge(reading.increases for reading in readings)
+        self._window = None if window is None else _merge([window])
         self._durations = _cumulative(self._window or {})
 
     def total(self, measure: str, key: str = "") -> float:
@@ -1234,15 +1233,23 @@ class Merged:
         return sum(map(float.__mul__, ratios, weights)) / sum(weights)
 
     def rate(self, measure: str, key: str | None = None) -> float | None:
-        """Increase per second since the scrape before, summed over the replicas that have one."""
-        if self._rates is None:
+        """All that was counted since the snapshot before, per second of ``elapsed_s``.
+
+        A replica that failed meanwhile brings what it did in all that time: a peak after a dip, but
+        rates times ``elapsed_s`` add up to the requests there were.
+        """
+        if self.elapsed_s is None:
             return None
-        rates = self._rates.get(measure, {})
-        return sum(rates.values()) if key is None else rates.get(key, 0.0)
+        increases = self._increases.get(measure, {})
+        counted = sum(increases.values()) if key is None else increases.get(key, 0.0)
+        return counted / self.elapsed_s
 
     def rates_by_key(self, measure: str) -> dict[str, Any] | None:
         """The same for every key of a measure."""
-        return None if self._rates is None else dict(sorted(self._rates.get(measure, {}).items()))
+        if self.elapsed_s is None:
+            return None
+        increases = self._increases.get(measure, {})
+        return {key: increases[key] / self.elapsed_s for key in sorted(increases)}
 
     def error_rate_pct(self) -> float | None:
         """Share of 5xx in all requests of the window; 0 where there were none."""
@@ -1277,15 +1284,13 @@ class Merged:
         return counts
 
 
-def _merge(
-    parts: Iterable[tuple[Mapping[Slot, float], float]],
-) -> dict[str, dict[str, float]]:
-    """The sum of all parts, each divided by its number, as measure -> key -> sum."""
+def _merge(parts: Iterable[Mapping[Slot, float]]) -> dict[str, dict[str, float]]:
+    """The sum of all parts, as measure -> key -> sum."""
     merged: dict[str, dict[str, float]] = defaultdict(dict)
-    for slots, divisor in parts:
+    for slots in parts:
         for (measure, key), value in slots.items():
             keys = merged[measure]
-            keys[key] = keys.get(key, 0.0) + value / divisor
+            keys[key] = keys.get(key, 0.0) + value
     return merged
 
 
@@ -1370,25 +1375,34 @@ class VariantState:
         # Scrapes are not spaced to the millisecond; half a tick decides what is still inside.
         self._window = SlidingSum(window_s - interval_s / 2)
         self._has_increases = False
-        self._previous_s: float | None = None
+        # When the replicas of the snapshot before answered: on average, and the first of them.
+        self._previous_s = self._earliest_s = -math.inf
 
     def snapshot(self, ts_ms: int, readings: Sequence[Reading]) -> Snapshot:
         """The variant's snapshot of a tick, from at least one reading."""
         at_s = sum(reading.at_s for reading in readings) / len(readings)
-        rated = [reading.increases for reading in readings if reading.elapsed_s]
-        elapsed_s = None
-        if rated and self._previous_s is not None:
-            elapsed_s = at_s - self._previous_s
-        if rated:
+        elapsed_s = self._elapsed_s(at_s, readings)
+        if elapsed_s is not None:
             self._has_increases = True
-            for increases in rated:
-                self._window.add(at_s, increases)
-        self._previous_s = at_s
+            for reading in readings:
+                self._window.add(at_s, reading.increases)
+        self._previous_s, self._earliest_s = at_s, min(reading.at_s for reading in readings)
         window = self._window.total(at_s) if self._has_increases else None
         merged = Merged(readings, elapsed_s, window)
         slots = {slot for reading in readings for slot in reading.totals if slot[0] == "latency"}
         self.bounds = tuple(sorted(float(le) for _, le in slots if le != "+Inf"))
         return Snapshot.build(ts_ms, self.variant, (field.derive(merged) for field in FIELDS))
+
+    def _elapsed_s(self, at_s: float, readings: Sequence[Reading]) -> float | None:
+        """Seconds since the snapshot before; None where no reading has an increase.
+
+        Taken from the replicas that were in it, lest a slow one that comes or goes move the mean.
+        """
+        rated = [(r.at_s, r.elapsed_s) for r in readings if r.elapsed_s is not None]
+        kept = [elapsed_s for at, elapsed_s in rated if at - elapsed_s >= self._earliest_s]
+        if kept:
+            return sum(kept) / len(kept)
+        return at_s - self._previous_s if rated else None
 
 
 def _add_to(sums: dict[Slot, float], increases: Mapping[Slot, float]) -> None:

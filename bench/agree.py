@@ -377,13 +377,12 @@ class Ground:
         return self._answers(totals)
 
     def _zaidash(self, flaws: Flaws) -> dict[str, Answers]:
-        counted, averaged, weighed = (
+        counted, averaged = (
             self._answers(totals)
             for totals in predict_zaidash(self._by_zaidash, self._window, INTERVAL_S, flaws)
         )
         of_the_window = {name: counted[name] for name in OF_THE_WINDOW}
-        of_the_buckets = {name: counted[name] for name in QUANTILES}
-        return {METRICS: {**averaged, **of_the_window}, SUMMARY: {**weighed, **of_the_buckets}}
+        return {METRICS: {**averaged, **of_the_window}, SUMMARY: counted}
 
     def causes(self, quantity: str, source: str) -> str:
         """Return the parts of each one's distance from the truth, by cause."""

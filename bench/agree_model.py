@@ -289,16 +289,17 @@ def predict_zaidash(
     window: Window,
     interval_s: float,
     flaws: Flaws = Flaws(),  # noqa: B008  (immutable)
-) -> tuple[Totals, Totals, Totals]:
-    """Return what zaidash counts in a window, in three ways.
+) -> tuple[Totals, Totals]:
+    """Return what zaidash counts in a window, in two ways.
 
-    The increases (percentiles, sizes, the error rate of a snapshot); what its rates come to,
-    averaged over the snapshots, times the window (`/api/metrics`); and the same, each times the
-    time since the snapshot before (`/api/summary`). Its first scrapes lie before every window.
+    The increases: percentiles, sizes, the error rate of a snapshot, and `/api/summary`, where a
+    rate times the time it covers is the increase it was made from. And what the rates come to,
+    averaged over the snapshots, times the window (`/api/metrics`). Its first scrapes lie before
+    every window.
     """
-    counted, averaged, weighed = Counter(), Counter(), Counter()  # type: ignore[var-annotated]
+    counted, averaged = Counter(), Counter()  # type: ignore[var-annotated]
     ticks: set[int] = set()
-    parts: list[tuple[int, float, Totals]] = []
+    parts: list[tuple[int, Totals]] = []
     for replica, scrapes in replicas.items():
         times = scrapes if flaws.missed_scrapes else fill_gaps(scrapes, interval_s)
         before_s: float | None = None
@@ -307,16 +308,15 @@ def predict_zaidash(
             ticks.add(tick)
             if before_s is not None and window.begin_s < tick * interval_s <= window.end_s:
                 grown = _grown(replica, before_s, at_s, is_immortal=not flaws.restarts)
-                parts.append((tick, round((at_s - before_s) / interval_s), grown))
+                parts.append((tick, grown))
             before_s = at_s
     inside = sorted(t for t in ticks if t * interval_s <= window.end_s)
     elapsed = {b: b - a for a, b in pairwise(inside)}
     snapshots = sum(1 for t in inside if t * interval_s > window.begin_s)
-    for tick, own, grown in parts:
+    for tick, grown in parts:
         _add(counted, grown)
-        _add(averaged, grown, window.seconds / interval_s / snapshots / own)
-        _add(weighed, grown, elapsed.get(tick, 1) / own)
-    return counted, averaged, weighed
+        _add(averaged, grown, window.seconds / interval_s / snapshots / elapsed.get(tick, 1))
+    return counted, averaged
 
 
 def _grown(replica: Replica, before_s: float, at_s: float, *, is_immortal: bool) -> Totals:

@@ -521,6 +521,17 @@ def test_a_process_that_answers_again_spreads_its_increase_over_its_own_absence(
     assert replica.scrape(process(200, 35), 20).elapsed_s == 15
 
 
+def test_requests_behind_a_balanced_address_are_all_in_the_rates() -> None:
+    variant = Variant()
+    counted = 0.0
+    for tick in range(10):  # two processes with 10 requests/s each, asked in turn
+        snapshot = shown(variant.tick(5 * tick, process(100 + tick % 2, 50 * tick)))
+        counted += 5 * (snapshot["req_rate"] or 0)
+    # By hand: the one went from 0 (tick 0) to 400 (tick 8). The other was taken for a restart at
+    # tick 1, so its 50 count, and stood at 450 at tick 9.
+    assert counted == 400 + 450
+
+
 def test_a_balanced_address_is_found_out() -> None:
     replica = Replica()
     for at_s, start in ((0, 100), (5, 200), (10, 100)):
@@ -626,7 +637,37 @@ def test_a_replica_that_fails_takes_nothing_away_from_the_others() -> None:
     assert (alone["requests_2xx"], alone["req_rate"], alone["elapsed_s"]) == (150, 10, 5)
     again = shown(variant.tick(10, requests({"200": 200}), requests({"200": 1_100})))
     assert again["requests_2xx"] == 1_300
-    assert again["req_rate"] == 10 + 10  # the second one's 100 took 10 s
+    # By hand: 50 of the first one and 100 of the second one were new in these 5 s. With the 50 of
+    # the snapshot before that makes 200 requests in 10 s, and so many there were.
+    assert (again["req_rate"], again["elapsed_s"]) == ((50 + 100) / 5, 5)
+    assert again["status_code_rates"] == {"200": 30}
+
+
+def test_a_slow_replica_that_comes_and_goes_moves_no_rate_of_the_others() -> None:
+    """It answers 3 s into a tick, so the mean moment of the answers moves by 1.5 s with it."""
+    quick, slow = Replica(), Replica()
+    state = VariantState("production", INTERVAL_S, WINDOW_S)
+    for tick in range(8):
+        readings = [quick.scrape(requests({"200": 50 * tick}), 5 * tick)]
+        if tick in (0, 1, 4, 5):
+            readings.append(slow.scrape(requests({"200": 7}), 5 * tick + 3))
+        snapshot = state.snapshot(T0_MS + 5_000 * tick, readings)
+        if tick:
+            assert (snapshot.get("elapsed_s"), snapshot.get("req_rate")) == (5, 10), tick
+
+
+def test_replicas_that_answer_in_turn_lose_nothing() -> None:
+    variant = Variant(replicas=2)
+    variant.tick(0, requests({"200": 0}), requests({"200": 0}))
+    counted = 0.0
+    for tick in range(1, 9):  # each does 10 requests/s, and each answers every other tick
+        texts: list[str | None] = [None, None]
+        texts[tick % 2] = requests({"200": 50 * tick})
+        snapshot = shown(variant.tick(5 * tick, *texts))
+        assert snapshot["elapsed_s"] == 5
+        counted += 5 * snapshot["req_rate"]
+    # By hand: the one was last seen at tick 8 with 400, the other at tick 7 with 350.
+    assert counted == 750
 
 
 def test_a_replica_that_appears_is_no_burst_of_requests() -> None:
@@ -636,6 +677,24 @@ def test_a_replica_that_appears_is_no_burst_of_requests() -> None:
     assert (appeared["requests_2xx"], appeared["req_rate"]) == (50_105, 1)
     later = shown(variant.tick(10, requests({"200": 110}), requests({"200": 50_005})))
     assert later["req_rate"] == 2
+
+
+def test_a_replica_that_takes_the_place_of_another_is_counted_from_its_second_scrape() -> None:
+    """As in a roll-out of one replica: nothing is known of the time in between."""
+    variant = Variant(replicas=2)
+    variant.tick(0, requests({"200": 100}), None)
+    assert shown(variant.tick(5, requests({"200": 150}), None))["req_rate"] == 10
+    swapped = shown(variant.tick(10, None, requests({"200": 9_000})))
+    assert (swapped["requests_2xx"], swapped["req_rate"], swapped["elapsed_s"]) == (
+        9_000,
+        None,
+        None,
+    )
+    after = shown(variant.tick(15, None, requests({"200": 9_060})))
+    assert (after["req_rate"], after["elapsed_s"]) == (12, 5)
+    # The first one is back: its 200 since the scrape at 5 s are in this snapshot.
+    both = shown(variant.tick(20, requests({"200": 350}), requests({"200": 9_120})))
+    assert (both["req_rate"], both["elapsed_s"]) == ((200 + 60) / 5, 5)
 
 
 def test_a_replica_that_disappears_is_no_negative_rate() -> None:
@@ -1095,6 +1154,58 @@ def test_the_increases_add_up_to_what_really_happened(happenings: list[Happening
         for code in visible:
             truth[code] += pending.pop(code, 0)
     assert +counted == +truth
+
+
+class Scraped(NamedTuple):
+    """What a replica does in a tick: requests, and how long its answer takes; None: it fails."""
+
+    requests: int
+    takes_s: float | None
+    restarts: bool
+
+
+SCRAPED = st.builds(
+    Scraped,
+    requests=st.integers(0, 50),
+    takes_s=st.sampled_from([None, None, 0.01, 0.01, 0.5, 4.9]),
+    restarts=st.integers(0, 9).map(lambda n: n == 0),
+)
+
+
+@given(st.lists(st.tuples(SCRAPED, SCRAPED, SCRAPED), min_size=1, max_size=20))
+@settings(deadline=None, max_examples=200)
+def test_rates_times_the_time_they_cover_are_the_requests_there_were(
+    ticks: list[tuple[Scraped, Scraped, Scraped]],
+) -> None:
+    """Whichever replica fails, appears, restarts or goes for good, and however slow it is."""
+    replicas = [Replica() for _ in range(3)]
+    state = VariantState("production", INTERVAL_S, WINDOW_S)
+    totals, pending, starts = [0, 0, 0], [0, 0, 0], [100, 100, 100]
+    seen: set[int] = set()
+    truth, counted = 0, 0.0
+    for tick, scraped in enumerate(ticks):
+        readings = []
+        for index, one in enumerate(scraped):
+            if one.restarts:
+                starts[index] += 1
+                totals[index] = pending[index] = 0
+            totals[index] += one.requests
+            pending[index] += one.requests
+            if one.takes_s is not None:
+                text = process(starts[index], totals[index])
+                readings.append(replicas[index].scrape(text, 5 * tick + one.takes_s))
+                truth += pending[index] if index in seen else 0
+                seen.add(index)
+                pending[index] = 0
+        if readings:
+            snapshot = state.snapshot(T0_MS + 5_000 * tick, readings)
+            rate, elapsed_s = snapshot.get("req_rate"), snapshot.get("elapsed_s")
+            assert (rate is None) == (elapsed_s is None)
+            if isinstance(rate, int | float) and isinstance(elapsed_s, int | float):
+                assert rate >= 0
+                assert elapsed_s > 0
+                counted += rate * elapsed_s
+    assert counted == pytest.approx(truth)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 20)), min_size=1, max_size=30))
