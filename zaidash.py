@@ -1033,17 +1033,23 @@ def resolve_series(name: str, labels: Mapping[str, str]) -> Slot | None:
         return None
     key = labels.get(source.label, "") if source.label else ""
     if source.measure == "latency":
-        try:
-            bound = float(key)
-        except ValueError:
-            return None
-        return None if math.isnan(bound) else ("latency", format_bound(bound))
+        bound = parse_bound(key)
+        return None if bound is None else ("latency", format_bound(bound))
     if source.measure == "requests" and not re.fullmatch(r"[0-9]{3}", key):
         # One name for all of a class: a target must not be able to invent keys without end.
         key = f"{key[0]}xx" if key[:1] in ("1", "2", "3", "4", "5") else "other"
     elif source.label == "direction" and key not in _DIRECTIONS:
         key = "other"
     return (source.measure, key)
+
+
+def parse_bound(text: str) -> float | None:
+    """A bucket's upper bound; None for what is no number."""
+    try:
+        bound = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(bound) else bound
 
 
 def format_bound(bound: float) -> str:
@@ -1413,6 +1419,33 @@ def _add_to(sums: dict[Slot, float], increases: Mapping[Slot, float]) -> None:
 # ---- Storage -------------------------------------------------------------------------------------
 
 _MINUTE_MS = 60_000
+_END_MS = 10**15  # no time of ours is later; in SQLite, text and blobs are "larger" than numbers
+
+
+def _number_of(field: Field) -> str:
+    """A column in SQL; NULL where somebody else wrote text, a blob or Infinity for a number."""
+    if field.sql_type == "TEXT":
+        return field.name
+    return f"CASE WHEN {field.name} BETWEEN {-_LARGEST} AND {_LARGEST} THEN {field.name} END"
+
+
+def _object_of(field: Field) -> str:
+    """The same, and NULL where they wrote no JSON object; averages see to that by themselves."""
+    if field.sql_type != "TEXT":
+        return _number_of(field)
+    is_object = f"typeof({field.name}) = 'text' AND json_valid({field.name})"
+    return f"CASE WHEN {is_object} AND {field.name} GLOB '{{*}}' THEN json({field.name}) END"
+
+
+def _average_of(field: Field, column: str) -> str:
+    if field.sql_type == "TEXT":
+        column = f"CAST({column} AS BLOB)"  # what is no UTF-8 would fail before our code sees it
+    return f"{field.average}({column}) AS {field.name}"
+
+
+def _select_list(fields: Iterable[Field], expression: Callable[[Field], str]) -> str:
+    return ", ".join(["variant", "ts", *(f"{expression(f)} AS {f.name}" for f in fields)])
+
 
 _TABLES = ("metrics_5s", "metrics_1m")
 _COLUMNS = ", ".join(["variant", "ts", *FIELD_INDEX])
@@ -1446,7 +1479,7 @@ _NOT_AVERAGED = f"""
 NOT EXISTS (SELECT 1 FROM metrics_1m AS minute
             WHERE minute.variant = snapshot.variant
               AND minute.ts = snapshot.ts / {_MINUTE_MS} * {_MINUTE_MS})"""
-_AVERAGES = ", ".join(f"{field.average}({field.name}) AS {field.name}" for field in FIELDS)
+_AVERAGES = ", ".join(_average_of(field, _number_of(field)) for field in FIELDS)
 _DOWNSAMPLE = f"""
 INSERT OR IGNORE INTO metrics_1m ({_COLUMNS})
 SELECT variant, ts / {_MINUTE_MS} * {_MINUTE_MS}, {_AVERAGES}
@@ -1458,6 +1491,7 @@ _DELETE_EXPIRED = "DELETE FROM {table} WHERE ts < ?"
 _READER_PRAGMAS = (
     "PRAGMA cache_size = -1024",  # KiB per connection; the kernel caches the file anyway
     "PRAGMA temp_store = MEMORY",  # the root file system may be read-only
+    "PRAGMA trusted_schema = OFF",  # a file from elsewhere calls no functions with side effects
 )
 _PRAGMAS = (
     "PRAGMA auto_vacuum = INCREMENTAL",  # of effect on a new file only: lets it shrink later
@@ -1491,7 +1525,7 @@ class _MergeByKey:
     AT_ONCE = 256
 
     def __init__(self) -> None:
-        self._texts: list[str | None] = []
+        self._texts: list[bytes | None] = []
         self.step = self._texts.append
 
     def _sum(self) -> tuple[dict[str, float], int]:
@@ -1502,7 +1536,7 @@ class _MergeByKey:
         for first in range(0, len(texts), self.AT_ONCE):
             some = texts[first : first + self.AT_ONCE]
             try:
-                part = _sum_by_key(json.loads(f"[{','.join(some)}]"))
+                part = _sum_by_key(json.loads(b"[%s]" % b",".join(some)))
                 if not all(abs(number) <= _LARGEST for number in part.values()):
                     raise OverflowError
                 count += len(some)
@@ -1541,7 +1575,7 @@ def _sum_by_key(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return sums
 
 
-def _numbers_by_key(text: str) -> dict[str, float] | None:
+def _numbers_by_key(text: bytes) -> dict[str, float] | None:
     """A JSON object of numbers that a float can hold; None for what is none."""
     try:
         value = json.loads(text)
@@ -1633,7 +1667,7 @@ class _View(NamedTuple):
 
     def fine_from_ms(self, variants: Sequence[str]) -> int:
         """The minute from which on metrics_5s has all snapshots of these variants."""
-        oldest = "SELECT MIN(ts) FROM metrics_5s WHERE variant = ?"
+        oldest = f"SELECT MIN(ts) FROM metrics_5s WHERE variant = ? AND ts < {_END_MS}"
         found = [self.reader.execute(oldest, (variant,)).fetchone()[0] for variant in variants]
         return max((ts - ts % _MINUTE_MS for ts in found if ts is not None), default=0)
 
@@ -1826,7 +1860,8 @@ class Store:
                 for table in _TABLES:
                     self._prepare_table(connection, table)
                 connection.execute(_MINUTES_BY_TIME)
-            (newest_ms,) = connection.execute("SELECT MAX(ts) FROM metrics_1m").fetchone()
+            newest = f"SELECT MAX(ts) FROM metrics_1m WHERE ts < {_END_MS}"
+            (newest_ms,) = connection.execute(newest).fetchone()
         except BaseException:
             connection.close()
             raise
@@ -1942,7 +1977,7 @@ class Store:
                     _check_pages(probe)
                 self._downsample(writer, over_ms)
                 self._delete_expired(writer)
-        except (sqlite3.Error, OSError, StorageError) as error:
+        except Exception as error:  # neither the disk nor a bug must end the writing for good
             self._fail(error)
         else:
             if self._problem:
@@ -2049,12 +2084,17 @@ class Store:
         now_ms = round(self._wall() * 1000)
         with self._reader() as reader:
             rows = reader.execute(
-                f"SELECT ts, variant, {_json_object(FIELDS)} FROM metrics_5s"
-                " WHERE variant IN (SELECT DISTINCT variant FROM metrics_5s) AND ts BETWEEN ? AND ?"
+                "SELECT ts, CAST(variant AS BLOB),"
+                f" CAST({_json_object(FIELDS)} AS BLOB)"
+                f" FROM (SELECT {_select_list(FIELDS, _object_of)} FROM metrics_5s"
+                " WHERE variant IN (SELECT DISTINCT variant FROM metrics_5s)"
+                " AND ts BETWEEN ? AND ?)"
                 " ORDER BY ts, variant",
                 (now_ms - self.FINE_RANGE_MS, now_ms),
             )
-            return [(ts, variant, text.encode()) for ts, variant, text in rows]
+            named = ((ts, name.decode("latin-1"), _utf8(encoded)) for ts, name, encoded in rows)
+            # A name with a quote or a line end in it would be events of its own.
+            return [row for row in named if _VARIANT.fullmatch(row[1])]
 
     def json_rows(self, query: Query) -> Iterator[bytes]:
         """A JSON array of snapshots, oldest first, in pieces that SQLite has put together."""
@@ -2148,7 +2188,7 @@ class Store:
         statement = f"SELECT {outer} FROM (SELECT {inner} FROM ({rows}) ORDER BY ts, variant)"
         with self.queries.time():
             found: tuple[bytes, ...] = view.reader.execute(statement, parameters).fetchone()
-        return None if found[0] is None else found
+        return None if found[0] is None else tuple(map(_utf8, found))
 
     def _planned(self, query: Query) -> Query:
         """With its table: a short range reads metrics_5s, if it has not expired there."""
@@ -2179,7 +2219,7 @@ class Store:
 
     def _rows(self, view: _View, query: Query, start_ms: int, end_ms: int) -> tuple[str, list[Any]]:
         """The statement for the rows of a query within a slice of it, and its parameters."""
-        columns = ", ".join(["variant", "ts", *(field.name for field in query.fields)])
+        columns = _select_list(query.fields, _number_of if query.points else _object_of)
         if query.is_fine:
             rows, parameters = view.snapshots(columns, query.variants, start_ms, end_ms)
         else:
@@ -2198,8 +2238,9 @@ class Store:
                  "token_rate_cache_write")  # fmt: skip
         names = (*rates, "elapsed_s", "status_code_rates", "latency_buckets", *LEVELS)
         query = query._replace(fields=tuple(field for field in FIELDS if field.name in names))
-        columns = ", ".join(["variant", "ts", *(field.name for field in query.fields)])
-        errors = "SELECT SUM(value) FROM json_each(status_code_rates) WHERE key LIKE '5%'"
+        columns = _select_list(query.fields, _number_of)
+        by_code = "iif(json_valid(status_code_rates), status_code_rates, NULL)"
+        errors = f"SELECT SUM(value) FROM json_each({by_code}) WHERE key LIKE '5%'"
         counts = ["req_rate", f"ifnull(({errors}), 0 * req_rate)", *rates]
         totals = ", ".join(f"SUM({count} * elapsed_s)" for count in counts)
         # A rate stands for all of its time, even an outage; a gauge for a minute at most.
@@ -2221,7 +2262,7 @@ class Store:
                     coarse, more = view.minutes(columns, one, one.start_ms, fine_ms - 1)
                     rows, parameters = f"{rows} UNION ALL {coarse}", parameters + more
                 statement = f"""
-                    SELECT COUNT(*), sum_by_key(latency_buckets), {totals}, {levels}
+                    SELECT COUNT(*), sum_by_key(CAST(latency_buckets AS BLOB)), {totals}, {levels}
                     FROM ({rows})"""
                 count, buckets, *sums = view.reader.execute(statement, parameters).fetchone()
                 if count:
@@ -2296,7 +2337,7 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 
 def _add_aggregates(connection: sqlite3.Connection) -> None:
-    # typeshed asks for one argument of a single type; both classes take a str or None.
+    # typeshed asks for one argument of a single type; both classes take bytes or None.
     connection.create_aggregate("sum_by_key", 1, SumByKey)  # type: ignore[arg-type]
     connection.create_aggregate("average_by_key", 1, AverageByKey)  # type: ignore[arg-type]
 
@@ -2344,6 +2385,11 @@ def _is_damage(error: Exception) -> bool:
     return _primary_code(error) in _DAMAGED or "unsupported file format" in str(error)
 
 
+def _utf8(text: bytes) -> bytes:
+    """What SQLite takes for text, though somebody else may have written any bytes into it."""
+    return text if text.isascii() else text.decode("utf-8", "replace").encode()
+
+
 def _array(encoded: Iterable[bytes]) -> str:
     return (b"[" + b",".join(encoded) + b"]").decode()
 
@@ -2351,7 +2397,7 @@ def _array(encoded: Iterable[bytes]) -> str:
 def _grouped(rows: str, fields: Sequence[Field], step_ms: int, origin_ms: int = 0) -> str:
     """The rows averaged within bins of one width, counted from an origin."""
     bin_number = f"(ts - {origin_ms}) / {step_ms}"
-    averages = (f"{field.average}({field.name}) AS {field.name}" for field in fields)
+    averages = (_average_of(field, field.name) for field in fields)
     columns = ", ".join(["variant", f"{bin_number} * {step_ms} + {origin_ms} AS ts", *averages])
     return f"SELECT {columns} FROM ({rows}) GROUP BY variant, {bin_number}"
 
@@ -3677,7 +3723,8 @@ def _summary(summary: Summary | None, bounds: Iterable[float]) -> dict[str, Any]
     requests, errors, inputs, outputs, reads, writes = counts
     prompt = None if inputs is None else inputs + (reads or 0) + (writes or 0)
     by_bound = {**dict.fromkeys(map(format_bound, bounds), 0), **summary.latency_buckets}
-    buckets = sorted((float(le), count) for le, count in by_bound.items())
+    bounds_and_counts = ((parse_bound(le), count) for le, count in by_bound.items())
+    buckets = sorted((bound, count) for bound, count in bounds_and_counts if bound is not None)
     totals = itertools.accumulate(count for _, count in buckets)
     cumulative = list(zip((bound for bound, _ in buckets), totals, strict=True))
     answer = {

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 from fake_proxy import FakeProxy
@@ -440,6 +440,98 @@ def test_summary_counts_an_outage_once(tmp_path: Path, query: str) -> None:
     assert summary["req_rate"] == pytest.approx((600 + 11 * 50) / 655)
     # A gauge says nothing of the time it was not seen.
     assert summary["concurrent_requests"] == pytest.approx((60 * 40 + 55 * 4) / 115)
+
+
+#: What somebody may write into a row of either table, and what they must not do with it.
+INTRUSIONS = {
+    "text for a number": "req_rate = 'abc', latency_p95 = '1,\"variant\":\"x\"', retry_rate = ''",
+    "a blob for a number": "req_rate = x'00ff', token_rate_in = x'31', elapsed_s = x'31'",
+    "infinity": "req_rate = 9e999, latency_p50 = -9e999, tokens_input = 9e999, elapsed_s = 9e999",
+    "numbers whose sum is no number": "req_rate = 1.7e308, elapsed_s = 1.7e308, retry_rate = 1e308",
+    "a large number": "req_rate = 1e300, elapsed_s = 1e300, token_rate_in = -1e300",
+    "text that is no JSON": "status_code_rates = '{', latency_buckets = 'nonsense'",
+    "JSON that is no object": "status_code_rates = '[1]', latency_buckets = '\"text\"'",
+    "objects of no numbers": """status_code_rates = '{"500":"many","200":null,"503":[1]}',"""
+    """ latency_buckets = '{"0.5":"x","1":{}}'""",
+    "bounds that are no numbers": """latency_buckets = '{"slow":1,"nan":2,"-1e999":3,"":4}'""",
+    "counts below 0": """latency_buckets = '{"0.5":-5,"1":-1}', status_code_rates = '{"500":-1}'""",
+    "huge counts": """latency_buckets = '{"0.5":1e308,"1":1e308}',"""
+    """ status_code_rates = '{"500":1e308,"501":1e308}'""",
+    "blobs for objects": """status_code_rates = x'7b7d', latency_buckets = x'ff'""",
+    "a number for objects": "status_code_rates = 7, latency_buckets = 1e999",
+    "what follows a NUL": """status_code_rates = '{"200":1}' || char(0) || '}{'""",
+    "text that is no UTF-8": "status_code_rates = CAST(x'7b22ff223a317d' AS TEXT),"
+    " latency_buckets = CAST(x'ff' AS TEXT)",
+    "objects nested too deep": "status_code_rates = replace(hex(zeroblob(3000)), '0', '{\"a\":')",
+    "a name that is none": """variant = 'x"}' || char(10, 10) || 'data: forged', ts = ts + 1""",
+    "a name that is a blob": "variant = x'ff00', ts = ts + 1",
+    "a name that is no UTF-8": "variant = CAST(x'22ff' AS TEXT), ts = ts + 1",
+    "a time that is text": "ts = 'now ' || ts",
+    "a time that is a blob": "ts = CAST('now ' || ts AS BLOB)",
+    "a time between two milliseconds": "ts = ts + 0.5",
+    "a time beyond all clocks": "ts = 9223372036854775807 - ts % 100000007",
+    "a time before all clocks": "ts = -ts",
+}
+
+
+def no_number(constant: str) -> NoReturn:
+    raise AssertionError(f"{constant} in an answer")
+
+
+def check_rows(rows: list[Any]) -> None:
+    """What the page draws: numbers for numbers, objects for objects, or null."""
+    for row in rows:
+        assert set(row) == SNAPSHOT_KEYS
+        for name, value in row.items():
+            kind: Any = {"variant": str, "status_code_rates": dict, "latency_buckets": dict}
+            assert value is None or isinstance(value, kind.get(name, int | float)), (name, value)
+
+
+@pytest.mark.parametrize("intrusion", INTRUSIONS.values(), ids=list(INTRUSIONS))
+def test_whatever_somebody_writes_into_the_file_every_answer_is_what_it_promises(
+    tmp_path: Path, intrusion: str
+) -> None:
+    config, _ = load_config([], {"DB_PATH": str(tmp_path / "zaidash.db")})
+    store = Store(config, wall=lambda: NOW_MS / 1000)
+    store.open()
+    store.fill(known_rows(range(FIRST_TS, LAST_TS + 1, 60_000)))
+    store.close()
+    with contextlib.closing(sqlite3.connect(config.db_path)) as connection, connection:
+        for table in ("metrics_5s", "metrics_1m"):
+            connection.execute(
+                f"UPDATE OR REPLACE {table} SET {intrusion} WHERE ts / 60000 % 2 = 0"
+            )
+    with serving(tmp_path, lambda: NOW_MS / 1000, SCRAPE_TARGETS=dead_targets()) as site:
+        every = "fields=" + ",".join(FIELD_NAMES)
+        for query in ("range=1h", f"range=1h&{every}", "range=1h&points=7", "range=6h",
+                      "range=6h&points=20", "range=7d&points=1"):  # fmt: skip
+            reply = site.get(f"/api/metrics?{query}")
+            assert reply.status == 200, reply.body
+            check_rows(json.loads(reply.body, parse_constant=no_number))
+            columns = json.loads(site.get(f"/api/metrics?{query}&format=columns").body)
+            assert {len(column) for of in columns.values() for column in of.values()} <= {
+                len(of["timestamp"]) for of in columns.values()
+            }
+            lines = csv.reader(
+                io.StringIO(site.get(f"/api/metrics?{query}&format=csv").body.decode())
+            )
+            assert {len(line) for line in lines} == {len(SNAPSHOT_KEYS)}
+        for query in ("range=1h", "range=2h", "range=7d"):
+            summary = site.get(f"/api/summary?{query}")
+            assert summary.status == 200, summary.body
+            json.loads(summary.body, parse_constant=no_number)
+        with site.connect() as client:
+            client.sendall(b"GET /api/events?last_event_id=production=1 HTTP/1.0\r\n\r\n")
+            body, count = b"", 1 + len(site.app.hub.everything())
+            while body.count(b"\n\n") < count:  # the head ends with a line of its own
+                received = client.recv(65_536)
+                assert received
+                body += received
+        for event in filter(None, body.partition(b"\r\n\r\n")[2].split(b"\n\n")):
+            data = json.loads(event[event.index(b"data: ") + 6 :], parse_constant=no_number)
+            assert data["type"] in ("connected", "metrics")
+            if data["type"] == "metrics":
+                check_rows([data["data"]])
 
 
 def test_events_begin_as_a_browser_and_a_proxy_need_it(live: Site) -> None:

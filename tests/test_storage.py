@@ -489,6 +489,23 @@ def test_what_somebody_else_wrote_into_the_file_is_left_out_of_averages(path: Pa
     assert row["latency_buckets"] == {"1": 2 * (count - len(NOT_OURS))}
 
 
+def test_text_that_is_no_utf8_ends_neither_averaging_nor_the_writer(path: Path) -> None:
+    clock = Clock(T0 + 5 * MINUTE_MS)
+    with a_store(path, clock) as store:
+        fill(store, [snapshot(T0 + i * 1_000, status_code_rates={"200": 4}) for i in range(60)])
+    sql(path, "DELETE FROM metrics_1m")
+    for ts_ms, text in ((T0, "x'ff'"), (T0 + 1_000, "x'7b22ff223a317d'")):  # a name of 0xff: 1
+        sql(path, f"UPDATE metrics_5s SET status_code_rates = CAST({text} AS TEXT) WHERE ts = ?",
+            ts_ms)  # fmt: skip
+    with a_store(path, clock) as store:
+        store.start()
+        eventually(lambda: stored_minutes(path) == [T0], what="the minute")
+        write(store, [snapshot(T0 + 4 * MINUTE_MS)])
+        assert store.problem is None
+        row, _ = long_ask(store, clock.ms, ["status_code_rates"])
+    assert row["status_code_rates"] == {"200": 4}
+
+
 # --------------------------------------------------------------------------------------
 # Downsampling: which minutes, and when
 # --------------------------------------------------------------------------------------
