@@ -1758,6 +1758,7 @@ class Store:
 
         A file that cannot be opened for another reason is a ``problem``, retried by the writer.
         """
+        self._refuse_links()
         self._take_lock()
         try:
             self._open_writer()
@@ -1779,6 +1780,15 @@ class Store:
             return
         self._close_connections()
         self._release_lock()
+
+    def _refuse_links(self) -> None:
+        """SQLite would follow a link beside the database, and lock or overwrite another file."""
+        for suffix in ("-lock", "-wal", "-shm", "-journal"):
+            if os.path.islink(f"{self.path}{suffix}"):
+                raise StorageError(
+                    f"DB_PATH={self._config.db_path}: {self.path}{suffix} is a link, which is not"
+                    " followed; delete it, and let nobody else write into that directory"
+                )
 
     def _take_lock(self) -> None:
         """Hold an exclusive lock beside the database for as long as the process lives.
@@ -1994,6 +2004,7 @@ class Store:
             self._close_connections()
         writer = self._writer
         if writer is None:
+            self._refuse_links()
             self._take_lock()
             writer = self._open_writer()
             self._is_fresh = True

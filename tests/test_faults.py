@@ -39,7 +39,7 @@ from support import (
     run_zaidash,
 )
 
-from zaidash import FIELDS, Query, Snapshot, Store, load_config
+from zaidash import FIELDS, Query, Snapshot, StorageError, Store, load_config
 
 TICK_MS = 100
 MINUTE_MS = 60_000
@@ -431,9 +431,46 @@ def test_a_link_in_place_of_a_journal_does_not_open_another_file(
     path.chmod(0o666)
     Path(f"{path}-shm").symlink_to(private)
     store = Store(load_config([], {"DB_PATH": str(path)})[0])
-    store.open()
+    with pytest.raises(StorageError, match="is a link"):
+        store.open()
     store.close()
     assert oct(private.stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.parametrize("suffix", ["-lock", "-wal", "-shm", "-journal"])
+def test_a_link_beside_the_database_is_not_followed_and_said_with_the_remedy(
+    path: Path, tmp_path: Path, suffix: str
+) -> None:
+    """Who may write into the directory must not have zaidash create or overwrite another file."""
+    beside = Path(f"{path}{suffix}")
+    victims = (tmp_path / "there", tmp_path / "not there")
+    victims[0].write_text("precious", encoding="utf-8")
+    for victim in victims:
+        beside.symlink_to(victim)
+        done = run_to_exit(env={"DB_PATH": str(path), "SCRAPE_TARGETS": "http://127.0.0.1:9/"})
+        assert (done.returncode, done.stderr.count(f"{beside} is a link")) == (2, 1)
+        assert "delete it" in done.stderr
+        assert "Traceback" not in done.stderr
+        beside.unlink()
+    assert victims[0].read_text(encoding="utf-8") == "precious"
+    assert not victims[1].exists()
+
+
+def test_a_link_laid_while_it_runs_is_reported_and_nothing_is_lost(
+    fake_proxy: FakeProxy, path: Path, tmp_path: Path
+) -> None:
+    victim = tmp_path / "precious"
+    victim.write_text("precious", encoding="utf-8")
+    with dashboard(fake_proxy, path) as (zaidash, viewer):
+        eventually(path.exists, PATIENCE_S, "a database")
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink()
+        Path(f"{path}-wal").symlink_to(victim)
+        eventually(lambda: "is a link" in (storage_problem(zaidash) or ""), PATIENCE_S, "a report")
+        assert_goes_on(zaidash, viewer)
+        Path(f"{path}-wal").unlink()
+        assert_nothing_is_lost(zaidash, viewer)
+    assert victim.read_text(encoding="utf-8") == "precious"
 
 
 def test_a_read_only_file_stops_nothing_but_writing(fake_proxy: FakeProxy, path: Path) -> None:
