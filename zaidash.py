@@ -2826,6 +2826,8 @@ class Collector:
     UNHEALTHY_TICKS = 3
     #: Seconds between two look-ups of a dns+ target.
     DISCOVERY_S = 30.0
+    #: Addresses of a dns+ target that are scraped: each is a thread per tick.
+    MAX_REPLICAS = 256
     #: Threads of one target that may hang in a name look-up before it is no more tried.
     MAX_UNDER_WAY = 3
 
@@ -2963,9 +2965,14 @@ class Collector:
                 self._rounds.append((variant, one))
                 for scrape in scrapes:
                     scrape.target.under_way += 1
-                    threading.Thread(
+                    thread = threading.Thread(
                         target=scrape.run, args=(self._done,), name="scrape", daemon=True
-                    ).start()
+                    )
+                    try:
+                        thread.start()
+                    except RuntimeError as error:  # the system has no thread left
+                        scrape.error = f"{error}; allow this machine or container more of them"
+                        self._done.put(scrape)
 
     def _take_all(self) -> None:
         """Wait for something to come in, and take whatever has."""
@@ -3041,13 +3048,25 @@ class Collector:
         _, host, port = _server(urllib.parse.urlsplit(spec.url))
         while not self._stopping.is_set():
             try:
-                found = _Resolved(spec, self._resolve(host, port), None)
+                found = self._bounded(spec, self._resolve(host, port))
             except (OSError, ValueError, LookupError) as error:  # names no codec knows, too
                 is_gone = getattr(error, "errno", None) in _NO_SUCH_NAME
                 addresses = () if is_gone else self._addresses(spec)
                 found = _Resolved(spec, addresses, _reason(error))
             self._done.put(found)
             self._stopping.wait(self.DISCOVERY_S)
+
+    def _bounded(self, spec: TargetSpec, addresses: tuple[str, ...]) -> _Resolved:
+        """At most MAX_REPLICAS addresses, those first that are scraped already."""
+        if len(addresses) <= self.MAX_REPLICAS:
+            return _Resolved(spec, addresses, None)
+        before = self._addresses(spec)
+        some = sorted(addresses, key=lambda address: address not in before)[: self.MAX_REPLICAS]
+        error = (
+            f"the name stands for more than {self.MAX_REPLICAS} addresses, the others are not"
+            " scraped; spread them over several names"
+        )
+        return _Resolved(spec, tuple(some), error)
 
     def _addresses(self, spec: TargetSpec) -> tuple[str, ...]:
         return tuple(t.address for t in self.targets if t.spec == spec and t.address)
@@ -4158,7 +4177,7 @@ class Connection:
     """A client's socket and what is in hand of it; passed between server thread and handlers."""
 
     __slots__ = ("address", "deadline_s", "head", "inbox", "is_closing", "is_kept", "is_taken",
-                 "outbox", "socket")  # fmt: skip
+                 "outbox", "socket", "stuck_from_s")  # fmt: skip
 
     def __init__(self, connection: socket.socket, address: Any) -> None:
         self.socket = connection
@@ -4170,6 +4189,8 @@ class Connection:
         self.is_taken = False  # the stream hub has the socket now
         self.is_closing = False  # nothing more is sent; what arrives is thrown away
         self.deadline_s = 0.0
+        # While a long answer waits for its client: since when, had it waited in one go.
+        self.stuck_from_s = math.inf
 
     def keep(self, pieces: Iterable[bytes], sent: int = 0) -> None:
         """Leave pieces to be sent, but for their first bytes; a file is shared, never copied."""
@@ -4209,6 +4230,8 @@ class Server(ThreadingHTTPServer):
     SEND_TIMEOUT_S = 10.0
     #: Seconds within which it takes the whole of a long answer.
     LONG_ANSWER_S = 120.0
+    #: Seconds that a long answer waits for its client before it gives its place to another request.
+    GIVE_WAY_S = 5.0
     MAX_HEAD_BYTES = 16_384
     #: Waiting connections; past it the one that has waited longest makes room.
     MAX_CONNECTIONS = 2_000
@@ -4222,7 +4245,7 @@ class Server(ThreadingHTTPServer):
         self._waiting: dict[Connection, None] = {}  # the longest waiting first
         self._slots_lock = threading.Lock()  # guards the two below: handlers and this thread
         self._busy = 0
-        self._busy_long = 0
+        self._long: set[Connection] = set()  # those with a long answer
         self._stopping = False
         self._stop_at_s = math.inf
         address = app.config.listen
@@ -4366,13 +4389,20 @@ class Server(ThreadingHTTPServer):
                 503, f"{self.app.config.max_requests} requests are under way (MAX_REQUESTS)",
                 (("Retry-After", "1"),)))  # fmt: skip
             return False
-        self._release(connection)
-        threading.Thread(
+        thread = threading.Thread(
             target=self.process_request_thread,
             args=(connection, connection.address),
             name="request",
             daemon=True,
-        ).start()
+        )
+        self._release(connection)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            with self._slots_lock:
+                self._busy -= 1
+            self._refuse(connection, RequestError(503, str(error), (("Retry-After", "1"),)))
+            return False
         return True
 
     def take_head(self, connection: Connection) -> bool:
@@ -4433,20 +4463,30 @@ class Server(ThreadingHTTPServer):
             return True
 
     @contextlib.contextmanager
-    def long_answer(self) -> Iterator[None]:
+    def long_answer(self, connection: Connection) -> Iterator[None]:
         """Hold one of the slots for long answers. Raises RequestError where none is free."""
         limit = max(self.app.config.max_requests // 2, 1)
         with self._slots_lock:
-            if self._busy_long >= limit:
+            if len(self._long) >= limit and not self._end_slowest():
                 raise RequestError(
                     503, f"{limit} history queries are under way (half of MAX_REQUESTS)",
                     (("Retry-After", "1"),))  # fmt: skip
-            self._busy_long += 1
+            self._long.add(connection)
         try:
             yield
         finally:
             with self._slots_lock:
-                self._busy_long -= 1
+                self._long.discard(connection)
+
+    def _end_slowest(self) -> bool:
+        """Cut off the long answer whose client reads the least, if it is slow; the lock is held."""
+        slowest = min(self._long, key=lambda connection: connection.stuck_from_s)
+        if time.monotonic() - slowest.stuck_from_s < self.GIVE_WAY_S:
+            return False
+        self._long.discard(slowest)
+        with contextlib.suppress(OSError):
+            slowest.socket.shutdown(socket.SHUT_RDWR)  # its thread waits in sendall(), and ends
+        return True
 
     @property
     def busy(self) -> int:
@@ -4552,6 +4592,7 @@ class RequestHandler(socketserver.BaseRequestHandler):
         self._head = Head("GET", "", 1, {})
         self._is_started = False
         self._keep_alive = False
+        self._stuck_s = 0.0  # how long the client has let a long answer wait so far
 
     def handle(self) -> None:
         try:
@@ -4581,7 +4622,9 @@ class RequestHandler(socketserver.BaseRequestHandler):
                 self._write(get_static(self.server.app.static, request))
                 return
             request = Request(path, _parse_query(query_text, path, route), head)
-            slot = self.server.long_answer() if route.is_long else contextlib.nullcontext()
+            slot = (
+                self.server.long_answer(self._client) if route.is_long else contextlib.nullcontext()
+            )
             with slot:
                 self._write(route.answer(self.server.app, request))
         except RequestError as error:
@@ -4691,9 +4734,12 @@ class RequestHandler(socketserver.BaseRequestHandler):
         if left_s <= 0:
             raise TimeoutError
         self._client.socket.settimeout(left_s)
+        self._client.stuck_from_s = time.monotonic() - self._stuck_s
         try:
             self._client.socket.sendall(data)
         finally:
+            self._stuck_s = time.monotonic() - self._client.stuck_from_s
+            self._client.stuck_from_s = math.inf
             self._client.socket.setblocking(False)
 
     def _write_stream(self, response: Response, start: StreamStart) -> None:

@@ -1332,6 +1332,59 @@ def test_replicas_come_and_go_without_a_negative_rate_or_a_burst() -> None:
             assert len(watched.reports()) == 1
 
 
+class SmallCollector(QuickCollector):
+    MAX_REPLICAS = 2
+
+
+def test_a_name_with_countless_addresses_is_scraped_in_part_and_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each of them is a thread per tick: who answers for a name must not have thousands of them."""
+    assert Collector.MAX_REPLICAS < 1_000
+    caplog.set_level(logging.WARNING, "zaidash")
+    with replicas(4) as targets:
+        one, two, three, four = (t.host for t in targets)
+        names = Names(proxies=[two, three])
+        url = f"dns+http://proxies:{targets[0].port}/metrics"
+        with watch(url, kind=SmallCollector, resolve=names) as watched:
+            eventually(lambda: requests_of(watched) == 200, PATIENCE_S, "two replicas")
+            names.addresses["proxies"] = [one, two, three, four]
+            eventually(lambda: "addresses" in caplog.text, PATIENCE_S, "a warning")
+            watched.wait_for(2)
+            assert "more than 2 addresses" in caplog.text
+            kept = {host for host in (one, two, three, four) if host in str(watched.reports())}
+            assert kept == {two, three}, "those that were there go on"
+            names.addresses["proxies"] = [one, four]
+            eventually(lambda: four in str(watched.reports()), PATIENCE_S, "the others")
+
+
+def test_a_machine_without_threads_to_spare_loses_ticks_and_no_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "scrape":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with Target() as target, watch(target.url) as watched:
+        watched.wait_for(2)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        watched.reason("can't start new thread; allow")
+        tick = watched.report().last_scrape_ms
+        eventually(
+            lambda: watched.report().last_scrape_ms > tick + 2 * Collector.MAX_UNDER_WAY * TICK_MS,
+            PATIENCE_S,
+            "more failures than look-ups may hang",
+        )
+        target.requests += 9
+        monkeypatch.undo()
+        watched.wait_for(2)
+        assert watched.report().health == "up"
+        assert increase(watched.snapshots()) == pytest.approx(9)
+
+
 def test_a_replica_that_stays_keeps_its_counters_while_others_change() -> None:
     with replicas(2) as targets:
         names = Names(proxies=[targets[0].host])

@@ -1776,6 +1776,60 @@ def test_clients_that_do_not_read_a_week_leave_room_for_everybody_else(
         assert len(site.json("/api/metrics?range=7d&points=100&fields=req_rate")) > 100
 
 
+def drip(clients: Sequence[socket.socket], stop: threading.Event) -> None:
+    """Read a byte of each answer now and then: enough to be no dead connection."""
+    while not stop.wait(0.1):
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.recv(1)
+
+
+def test_clients_that_read_a_byte_at_a_time_keep_nobody_else_from_the_history(
+    full_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Server, "SEND_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(Server, "GIVE_WAY_S", 1.0)
+    stop = threading.Event()
+    with serving_full(full_database, tmp_path, max_requests=8) as site, ExitStack() as stack:
+        clients = [stack.enter_context(ask_and_not_read(site)) for _ in range(4)]
+        assert [status_of(client) for client in clients] == [200] * 4
+        dripping = threading.Thread(target=drip, args=(clients, stop))
+        dripping.start()
+        try:
+            for _ in range(3):
+                eventually(
+                    lambda: site.get("/api/metrics?range=7d&points=9&variant=canary").status == 200,
+                    PATIENCE_S,
+                    "room for somebody who reads",
+                )
+            assert len(request_threads()) > 1, "no more of them give way than have to"
+        finally:
+            stop.set()
+            dripping.join()
+
+
+def test_a_machine_without_threads_to_spare_takes_no_place_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of processes is all it takes; the slot of a request that never began must be free."""
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "request":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with serving(tmp_path, MAX_REQUESTS="2") as site:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        for _ in range(5):
+            reply = site.get("/healthz")
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+            assert "thread" in json.loads(reply.body)["error"]
+        monkeypatch.undo()
+        assert site.get("/healthz").status == 200
+        eventually(lambda: site.app.server.busy == 0, PATIENCE_S, "both places to be free")
+
+
 def test_answer_of_a_week_is_whole_and_valid(full_database: Path, tmp_path: Path) -> None:
     with serving_full(full_database, tmp_path) as site:
         rows = site.json("/api/metrics?range=7d")
