@@ -854,6 +854,8 @@ class ExpositionParser:
 
     #: How often a parse looks up: whether it is still wanted, and whether there is too much.
     LINES_BETWEEN_CHECKS = 4_096
+    #: No other thread runs while an expression goes over a line, so no line takes seconds.
+    MAX_LINE_BYTES = 262_144
 
     def __init__(
         self,
@@ -903,6 +905,8 @@ class ExpositionParser:
                     pass
             if line == b"\n" or line.startswith(b"#"):
                 continue
+            if len(line) > self.MAX_LINE_BYTES:
+                raise ExpositionError(f"longer than {self.MAX_LINE_BYTES} bytes", number)
             parsed = self._parse_line(line.removesuffix(b"\n"), number)
             if parsed is not None and parsed[0] is _UNWANTED:
                 unwanted += 1

@@ -738,6 +738,23 @@ def test_a_hostile_body_is_dealt_with_quickly(body: bytes) -> None:
     survives(body, used_parser())
 
 
+ONE_LINE = {
+    "labels": b"up{" + b",".join(b'l%d="v"' % n for n in range(1_200_000)) + b"} 1",
+    "escapes": b'zai_proxy_requests_total{path="' + b"\\n" * 8_000_000 + b'"} 1',
+    "spaces": b" " * 16_000_000 + b"!",
+    "a number": b"zai_proxy_max_workers 0." + b"1" * 16_000_000,
+}
+
+
+@pytest.mark.parametrize("line", ONE_LINE.values(), ids=list(ONE_LINE))
+def test_no_line_is_so_long_that_everybody_waits_for_its_end(line: bytes) -> None:
+    """While an expression goes over it no request is answered: it took seconds for 16 MB."""
+    with pytest.raises(ExpositionError, match="line 2: longer than 262144 bytes"):
+        parse(b"up 1\n" + line + b"\n")
+    comment = b"# " + line
+    assert parse(comment + b"\nup 1\n") == parse(b"up 1\n")
+
+
 def test_random_bytes_of_every_length_are_an_error_at_worst() -> None:
     source = random.Random(7)
     parser = used_parser()
