@@ -66,7 +66,7 @@ from agree_model import (
 )
 from agree_proxy import Step
 from common import ROOT, Table, run_helper, say
-from support import Zaidash, eventually, free_port, get, run_zaidash
+from support import Zaidash, end_process, eventually, free_port, get, run_zaidash
 
 INTERVAL_S = 1.0
 MINUTE_S = 60.0
@@ -88,7 +88,6 @@ ENOUGH_WINDOWS = 10
 WORTH_NAMING = 0.001
 
 START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 10.0
 
 #: Status codes that turn up late, one after the other.
 NEW_CODES = ("529", "504", "500", "400")
@@ -222,12 +221,7 @@ def run_prometheus(targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]
             eventually(prometheus.is_ready, START_TIMEOUT_S, "a Prometheus that is ready")
             yield prometheus
         finally:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end_process(process)
 
 
 def ask_prometheus(prometheus: Prometheus, job: str, window: Window) -> Answers:

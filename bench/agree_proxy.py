@@ -25,7 +25,6 @@ import argparse
 import json
 import math
 import random
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common  # noqa: F401  (the path to what follows)
-from fake_proxy import FakeProxy, Tokens
+from fake_proxy import FakeProxy, Tokens, random_tokens, set_by_a_signal
 
 #: Latencies are lognormal; with these they reach from the first buckets to the last.
 MEDIAN_LATENCY_S = 0.8
@@ -163,14 +162,7 @@ class Traffic:
         if code != 200:
             self._proxy.answer(code, seconds, request_bytes, rng.randrange(100, 300), Tokens())
             return
-        prompt = round(rng.lognormvariate(math.log(1_500), 0.7))
-        cached = round(prompt * rng.betavariate(4, 2)) if rng.random() < 0.6 else 0
-        tokens = Tokens(
-            input=prompt - cached,
-            output=round(rng.lognormvariate(math.log(300), 0.6)),
-            cache_read=cached,
-            cache_write=prompt // 2 if rng.random() < 0.3 else 0,
-        )
+        tokens = random_tokens(rng, spread=(0.7, 0.6), write_share=0.3)
         self._proxy.answer(code, seconds, request_bytes, 400 + 5 * tokens.output, tokens)
 
 
@@ -183,9 +175,7 @@ def main() -> int:
     parser.add_argument("--plan", default="[]", help="JSON: [[at, what, how long], ...]")
     parser.add_argument("--ledger", type=Path, required=True, help="file to write at the end")
     options = parser.parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_by_a_signal()
     plan = [Step(*step) for step in json.loads(options.plan)]
     proxy = RecordingProxy(options.variant)
     traffic = Traffic(proxy, options.rate, plan, options.seed)

@@ -141,7 +141,7 @@ def cpu_s(pid: int) -> float:
 
 def look_often_for_the_first_answer() -> None:
     """Let `run_zaidash` ask every 2 ms whether the process is up: the time that takes is shown."""
-    import support  # here, for it is this module that makes it importable
+    import support  # here, as below
 
     support.POLL_INTERVAL_S = 0.002
 
@@ -158,6 +158,8 @@ def raise_file_limit(wanted: int) -> None:
 @contextmanager
 def run_helper(script: Path, *arguments: str) -> Iterator[str]:
     """Run a script of this repository until the block ends; gives its first line of output."""
+    from support import end_process  # here, for it is this module that makes it importable
+
     command: Sequence[str] = [sys.executable, str(script), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -166,11 +168,7 @@ def run_helper(script: Path, *arguments: str) -> Iterator[str]:
             assert first_line, f"{script.name} ended with {process.wait()} and said nothing"
             yield first_line
         finally:
-            process.terminate()
-            try:
-                process.wait(HELPER_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            end_process(process, HELPER_STOP_TIMEOUT_S)
 
 
 def run_proxy(variant: str, rate: float) -> AbstractContextManager[str]:

@@ -514,14 +514,7 @@ def make_request(
 def _make_success(
     proxy: FakeProxy, rng: random.Random, request_bytes: int, slow_factor: float
 ) -> None:
-    prompt = round(rng.lognormvariate(math.log(1_500), 0.9))
-    cached = round(prompt * rng.betavariate(4, 2)) if rng.random() < 0.6 else 0
-    tokens = Tokens(
-        input=prompt - cached,
-        output=round(rng.lognormvariate(math.log(300), 0.8)),
-        cache_read=cached,
-        cache_write=prompt // 2 if rng.random() < 0.1 else 0,
-    )
+    tokens = random_tokens(rng, spread=(0.9, 0.8), write_share=0.1)
     proxy.request(
         200,
         slow_factor * rng.lognormvariate(math.log(MEDIAN_LATENCY_S), 0.8),
@@ -531,6 +524,18 @@ def _make_success(
     )
     if rng.random() < 0.02:
         proxy.adjust("increase")
+
+
+def random_tokens(rng: random.Random, spread: tuple[float, float], write_share: float) -> Tokens:
+    """Return the tokens of a request; `spread` is the sigma of its input and of its output."""
+    prompt = round(rng.lognormvariate(math.log(1_500), spread[0]))
+    cached = round(prompt * rng.betavariate(4, 2)) if rng.random() < 0.6 else 0
+    return Tokens(
+        input=prompt - cached,
+        output=round(rng.lognormvariate(math.log(300), spread[1])),
+        cache_read=cached,
+        cache_write=prompt // 2 if rng.random() < write_share else 0,
+    )
 
 
 def generate_traffic(
@@ -596,11 +601,17 @@ def parse_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main() -> int:
-    options = parse_options()
+def set_by_a_signal() -> threading.Event:
+    """Return an event that Ctrl-C or SIGTERM sets from now on."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def main() -> int:
+    options = parse_options()
+    stop = set_by_a_signal()
     with FakeProxy(options.variant, port=options.port) as proxy:
         print(proxy.url, flush=True)
         run_traffic(proxy, options, stop)

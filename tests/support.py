@@ -199,7 +199,7 @@ def run_zaidash(
             error.add_note("\n".join(["zaidash logged:", *last_lines]))
             raise
         finally:
-            _make_sure_it_ends(process)
+            end_process(process)
 
 
 def run_to_exit(
@@ -240,10 +240,11 @@ def _local_url(listen_addr: str) -> str:
     return f"http://{'127.0.0.1' if host in ('', '0.0.0.0', '[::]') else host}:{port}"
 
 
-def _make_sure_it_ends(process: subprocess.Popen[bytes]) -> None:
+def end_process(process: subprocess.Popen[Any], timeout_s: float = STOP_TIMEOUT_S) -> None:
+    """Send SIGTERM, and SIGKILL to a process that does not end by it."""
     process.terminate()
     try:
-        process.wait(STOP_TIMEOUT_S)
+        process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
