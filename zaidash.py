@@ -1437,8 +1437,9 @@ def _object_of(field: Field) -> str:
     """The same, and NULL where they wrote no JSON object; averages see to that by themselves."""
     if field.sql_type != "TEXT":
         return _number_of(field)
-    is_object = f"typeof({field.name}) = 'text' AND json_valid({field.name})"
-    return f"CASE WHEN {is_object} AND {field.name} GLOB '{{*}}' THEN json({field.name}) END"
+    # JSON ends at a NUL for SQLite, and so does length(); for whoever gets the text it does not.
+    name, is_whole = field.name, f"length({field.name}) = length(CAST({field.name} AS BLOB))"
+    return f"CASE WHEN json_valid({name}) AND {name} GLOB '{{*}}' AND {is_whole} THEN {name} END"
 
 
 def _average_of(field: Field, column: str) -> str:
@@ -2253,7 +2254,7 @@ class Store:
                  "token_rate_cache_write")  # fmt: skip
         names = (*rates, "elapsed_s", "status_code_rates", "latency_buckets", *LEVELS)
         query = query._replace(fields=tuple(field for field in FIELDS if field.name in names))
-        columns = _select_list(query.fields, _number_of)
+        columns = _select_list(query.fields, lambda field: field.name)
         by_code = "iif(json_valid(status_code_rates), status_code_rates, NULL)"
         errors = f"SELECT SUM(value) FROM json_each({by_code}) WHERE key LIKE '5%'"
         counts = ["req_rate", f"ifnull(({errors}), 0 * req_rate)", *rates]
