@@ -1505,6 +1505,8 @@ _PRAGMAS = (
     "PRAGMA journal_size_limit = 4194304",  # the log shrinks again after a burst
     *_READER_PRAGMAS,
 )
+#: The file, its log, and what its users share in memory.
+_SUFFIXES = ("", "-wal", "-shm")
 #: Opens no link, and does not wait for the other end of a pipe.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 #: SQLite's result codes for a file that is no use as a database.
@@ -1738,7 +1740,8 @@ class Store:
         self._lock_id: tuple[int, int] | None = None
         self._lock_problem = ""
         self._writer: sqlite3.Connection | None = None
-        self._file_id: tuple[int, int] | None = None  # device and inode of the open file
+        # Device and inode of the open file and its journals, by what their names end with.
+        self._file_ids: dict[str, tuple[int, int] | None] = {}
         self._is_fresh = False  # opened again: the last hour may be missing in it
         self._changed_from_ms: float = -math.inf  # the earliest row since minutes were averaged
         # Guards the seven below, which put(), readers and the writer thread share.
@@ -1843,13 +1846,15 @@ class Store:
         try:
             writer = self._prepare(self._connect("rwc"))
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            is_directory = self.path.is_dir()  # it was none at the start: see _db_path
+            if not (is_directory or _is_damage(error)):
                 raise
             self._close_connections()
-            self._set_aside(str(error))
+            self._set_aside("it is a directory" if is_directory else str(error))
             writer = self._prepare(self._connect("rwc"))
         self._close_connections()  # readers of what was there before
-        self._writer, self._file_id = writer, _file_id(self.path)
+        self._writer = writer
+        self._file_ids = {suffix: self._id_there(suffix) for suffix in _SUFFIXES}
         return writer
 
     def _share_mode(self) -> None:
@@ -1902,7 +1907,7 @@ class Store:
             if not os.path.lexists(aside):
                 break
             aside = f"{self.path}.corrupt-{stamp}-{attempt}"
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in _SUFFIXES:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
         self._log.error(
@@ -2004,9 +2009,9 @@ class Store:
         if self._is_damaged:  # opening checks the file, with no page cache in between
             self._is_damaged = False
             self._close_connections()
-        if self._writer and self._file_id != _file_id(self.path):
+        if self._writer and self._file_ids[""] != self._id_there(""):
             self._log.error("the database file was removed or replaced: path=%s", self.path)
-            self._close_connections()
+            self._leave_file(self._writer)
         writer = self._writer
         if writer is None:
             self._refuse_links()
@@ -2014,6 +2019,22 @@ class Store:
             writer = self._open_writer()
             self._is_fresh = True
         return writer
+
+    def _leave_file(self, writer: sqlite3.Connection) -> None:
+        """Close a file that was removed or replaced, with all in it, and remove its journals.
+
+        SQLite would take them for those of what is there now, and spoil it with what is in them.
+        """
+        with contextlib.suppress(sqlite3.Error):
+            writer.execute("PRAGMA wal_checkpoint").fetchall()
+        self._close_connections()
+        for suffix in ("-wal", "-shm"):
+            if self._id_there(suffix) == self._file_ids[suffix]:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self.path}{suffix}")
+
+    def _id_there(self, suffix: str) -> tuple[int, int] | None:
+        return _file_id(Path(f"{self.path}{suffix}"))
 
     def _write_waiting(self, writer: sqlite3.Connection) -> None:
         with self._state_lock:
@@ -2325,15 +2346,17 @@ class Store:
 
     def _new_reader(self) -> sqlite3.Connection:
         """A connection to the file; where there is none, to a copy of the last hour in memory."""
-        try:
-            reader = self._connect("rw")
-            for pragma in _READER_PRAGMAS:
-                reader.execute(pragma)
-            reader.execute("SELECT 1 FROM metrics_5s LIMIT 1").fetchall()
-            return reader
-        except sqlite3.OperationalError:
-            if not self._problem:
-                raise
+        # Where another one was put there, the old log lies beside it until the writer removes it.
+        if self._file_ids.get("") in (None, self._id_there("")):
+            try:
+                reader = self._connect("rw")
+                for pragma in _READER_PRAGMAS:
+                    reader.execute(pragma)
+                reader.execute("SELECT 1 FROM metrics_5s LIMIT 1").fetchall()
+                return reader
+            except sqlite3.OperationalError:
+                if not self._problem:
+                    raise
         reader = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         _add_aggregates(reader)
         for table in _TABLES:

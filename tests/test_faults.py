@@ -519,9 +519,13 @@ def test_an_hour_of_snapshots_waits_for_the_disk_and_not_more(path: Path) -> Non
 
 
 @contextmanager
-def a_store(path: Path, interval_s: float = TICK_MS / 1000) -> Iterator[Store]:
+def a_store(
+    path: Path,
+    interval_s: float = TICK_MS / 1000,
+    recent: Callable[[], list[bytes]] = list,
+) -> Iterator[Store]:
     config = replace(load_config(["--db-path", str(path)], {})[0], interval_s=interval_s)
-    store = Store(config)
+    store = Store(config, recent)
     store.open()
     try:
         yield store
@@ -783,6 +787,35 @@ def replace_by_backup(path: Path) -> None:
     other.replace(path)
 
 
+def replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "notes.txt").write_text("mine", encoding="utf-8")
+
+
+def replace_by_another_program(path: Path) -> None:
+    other = path.with_name("other")
+    make_foreign("CREATE TABLE notes (text)", "INSERT INTO notes VALUES ('mine')")(other)
+    other.replace(path)
+
+
+def copy_of(path: Path) -> Path:
+    """An older copy of the file itself, made as an administrator makes one while it is in use."""
+    other = path.with_name("other")
+    sql(path, f"VACUUM INTO '{other}'")
+    sql(other, "DELETE FROM metrics_5s WHERE ts > ?", now_ms() - HOUR_MS)
+    return other
+
+
+def replace_by_older_copy(path: Path) -> None:
+    copy_of(path).replace(path)
+
+
+def overwrite_by_older_copy(path: Path) -> None:
+    """As by `cp`: the same file with other contents, and its old log beside it."""
+    path.write_bytes(copy_of(path).read_bytes())
+
+
 def cut_to_nothing(path: Path) -> None:
     os.truncate(path, 0)
 
@@ -807,6 +840,10 @@ DEEDS: list[Any] = [
     pytest.param(delete_all, id="deleted with its log"),
     pytest.param(replace_by_junk, id="replaced by junk"),
     pytest.param(replace_by_backup, id="replaced by a backup"),
+    pytest.param(replace_by_directory, id="replaced by a directory"),
+    pytest.param(replace_by_another_program, id="replaced by another program's database"),
+    pytest.param(replace_by_older_copy, id="replaced by an older copy of itself"),
+    pytest.param(overwrite_by_older_copy, id="overwritten by an older copy of itself"),
     pytest.param(cut_to_nothing, id="cut to nothing"),
     pytest.param(cut_in_half, id="cut in half"),
     pytest.param(overwrite_pages, id="overwritten in the middle"),
@@ -851,6 +888,54 @@ def test_the_last_hour_comes_back_after_the_file_was(
         eventually(is_back, PATIENCE_S, "the last hour on disk")
         assert_nothing_is_lost(zaidash, viewer)
         assert zaidash.get("/api/metrics?range=7d").status == 200
+
+
+def move_away(path: Path) -> None:
+    path.rename(path.with_name("moved"))
+
+
+#: A deed, and where the rows of yesterday have to be afterwards, all of them.
+REPLACEMENTS: list[Any] = [
+    pytest.param(replace_by_older_copy, "zaidash.db", id="an older copy of itself"),
+    pytest.param(replace_by_another_program, None, id="another program's database"),
+    pytest.param(replace_by_junk, None, id="junk"),
+    pytest.param(replace_by_directory, None, id="a directory"),
+    pytest.param(move_away, "moved", id="nothing, since it was moved away"),
+]
+
+
+@pytest.mark.parametrize(("deed", "kept"), REPLACEMENTS)
+def test_what_was_put_in_place_of_the_file_is_not_spoilt_by_its_log(
+    path: Path, deed: Callable[[Path], None], kept: str | None
+) -> None:
+    """The log of the old file lies beside the new one, and SQLite would take it for its own."""
+    old = list(history(now_ms() - 20 * HOUR_MS, now_ms() - 14 * HOUR_MS))
+    write_history(path, *old)
+    shown = list(history(now_ms() - HOUR_MS // 2, now_ms()))
+    recent = [one.encoded for one in shown]
+    with a_store(path, recent=lambda: recent) as store:
+        store.start()
+        for one in shown[:-1]:  # enough for a log with pages of all kinds
+            store.put(one)
+        eventually(partial(is_written, store), PATIENCE_S, "the writer")
+        deed(path)
+        put_there = path.read_bytes() if path.is_file() else b""
+        assert ask(store, shown[0].ts_ms, shown[-1].ts_ms)  # before the writer looks
+        store.put(shown[-1])
+        eventually(partial(is_written, store), PATIENCE_S, "the writer, after the deed")
+        assert store.problem is None
+    # Not sooner: whoever opened the file before zaidash has noticed would do it what is feared.
+    assert {one.ts_ms for one in shown} <= stored(path)
+    assert_sound(path)
+    if kept:
+        assert {one.ts_ms for one in old} <= stored(path.with_name(kept))
+        assert_sound(path.with_name(kept))
+    elif deed is replace_by_another_program:
+        assert sql(path, "SELECT text FROM notes") == [("mine",)]
+    else:
+        (aside,) = [p for p in set_aside(path) if p.name.startswith("zaidash.db.corrupt")]
+        content = aside / "notes.txt" if aside.is_dir() else aside
+        assert content.read_bytes() == (put_there or b"mine")
 
 
 def test_a_chart_that_cannot_be_read_is_answered_with_the_reason(
