@@ -2008,6 +2008,7 @@ class Store:
         """The writing connection, opened again where the file failed, vanished or was replaced."""
         if self._is_damaged:  # opening checks the file, with no page cache in between
             self._is_damaged = False
+            self._log.error("a reader found the database file damaged: path=%s", self.path)
             self._close_connections()
         if self._writer and self._file_ids[""] != self._id_there(""):
             self._log.error("the database file was removed or replaced: path=%s", self.path)
@@ -2962,9 +2963,9 @@ class Collector:
             is_late = now_ms - next_ms >= self._interval_ms  # asleep, or the clock set forward
             self._next_ms = self._next_tick_ms()
             self._start_tick(self._next_ms - self._interval_ms if is_late else next_ms)
-        elif next_ms - now_ms > self._interval_ms + 1:
-            # The wall clock was set back: go with it, but no tick comes twice.
-            self._next_ms = min(next_ms, self._next_tick_ms() + self._interval_ms)
+        elif next_ms - now_ms > 2 * self._interval_ms:
+            # The wall clock was set back: go with it, but wait where one tick would come twice.
+            self._next_ms = self._next_tick_ms()
 
     def _next_tick_ms(self) -> int:
         now_ms = math.floor(self._wall() * 1000)
