@@ -4275,6 +4275,7 @@ class Server(ThreadingHTTPServer):
         self._slots_lock = threading.Lock()  # guards the two below: handlers and this thread
         self._busy = 0
         self._long: set[Connection] = set()  # those with a long answer
+        self._tell_again_s = 0.0  # when to log again that nobody can be accepted
         self._stopping = False
         self._stop_at_s = math.inf
         address = app.config.listen
@@ -4347,10 +4348,14 @@ class Server(ThreadingHTTPServer):
             except BlockingIOError:
                 return
             except OSError as error:  # out of file descriptors, most likely: make room
-                self._log.error("cannot accept a connection: reason=%s", error)
-                for connection in list(self._waiting)[:16]:
+                if time.monotonic() >= self._tell_again_s:
+                    self._tell_again_s = time.monotonic() + 60
+                    self._log.error("cannot accept a connection: reason=%s", error)
+                oldest = list(self._waiting)[:16]
+                for connection in oldest:
                     self._drop(connection)
-                time.sleep(0.05)
+                if not oldest:
+                    time.sleep(0.05)
                 return
             accepted.setblocking(False)
             with contextlib.suppress(OSError):

@@ -23,6 +23,7 @@ from under_fire import (
     crowd_out,
     fill_the_disk,
     kill_at_random_moments,
+    run_out_of_files,
     scrape_hostile_targets,
     scrape_made_up_expositions,
     send_made_up_requests,
@@ -78,6 +79,12 @@ TRIALS = (
         "500 half requests that drip and 200 streams that never read",
         "`/` and `/api/status` within 100 ms",
         lambda directory, _: crowd_out(directory, 500, 200, 2_000, most_s=0.1),
+    ),
+    Trial(
+        "files",
+        "300 half requests where 200 files may be open",
+        "answers, and snapshots go on",
+        lambda directory, _: run_out_of_files(directory, 200, 300, 10.0),
     ),
     Trial(
         "expositions",

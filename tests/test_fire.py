@@ -32,6 +32,10 @@ def test_the_page_answers_at_once_in_a_crowd_that_only_wants_to_be_in_the_way(
     under_fire.crowd_out(tmp_path, halves=60, streams=20, questions=60)
 
 
+def test_running_out_of_files_neither_stops_scraping_nor_fills_the_log(tmp_path: Path) -> None:
+    under_fire.run_out_of_files(tmp_path, files=120, connections=300, seconds=2)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_accident_of_an_exposition_ends_scraping_or_makes_a_snapshot_without_sense(
     seed: int,

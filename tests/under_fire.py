@@ -506,6 +506,30 @@ def crowd_out(
     )
 
 
+def run_out_of_files(directory: Path, files: int, connections: int, seconds: float) -> str:
+    """Let more clients come than there may be open files, and come again when they are shut out."""
+    path = directory / "zaidash.db"
+    with FakeProxy() as proxy:
+        env = {"SCRAPE_TARGETS": proxy.url, "SCRAPE_INTERVAL": "200ms", "DB_PATH": str(path)}
+        with run_zaidash(env=env) as zaidash:
+            eventually(partial(is_ready, zaidash), PATIENCE_S, "the first scrape")
+            resource.prlimit(zaidash.pid, resource.RLIMIT_NOFILE, (files, files))
+            crowd = Crowd(zaidash.port, connections, 0)
+            try:
+                before, ends_s = len(stored(path)), time.monotonic() + seconds
+                questions = 0
+                while time.monotonic() < ends_s:
+                    assert zaidash.get("/api/status").status == 200
+                    questions += 1
+                eventually(lambda: len(stored(path)) >= before + 5, PATIENCE_S, "snapshots")
+                told = zaidash.stderr().count("cannot accept")
+            finally:
+                crowd.close()
+            assert_no_traceback(zaidash)
+    assert told == 1, f"told {told} times"
+    return f"{questions} answers, {crowd.shut_out} shut out, told {told} times"
+
+
 def own(zaidash: Zaidash, name: str) -> float:
     """The value of one of zaidash's own metrics, one without labels."""
     found = re.search(rf"^{name} (\S+)$", zaidash.get("/metrics").body.decode(), re.MULTILINE)
