@@ -37,7 +37,7 @@ bench: ## measure everything but the page; takes some minutes
 agree: ## compare with Prometheus and the truth, over five minutes
 	$(PYTHON) bench/agree.py
 
-fire: ## kill it, fill its disk, set its clock, crowd it out; as root, takes ten minutes
+fire: ## kill it, fill its disk, set its clock, crowd it out; as root, takes seven minutes
 	$(PYTHON) bench/fire.py
 
 ci: ## run all that has to pass, as root on Debian
