@@ -72,7 +72,7 @@ TRIALS = (
         "targets",
         "every bad answer of a target at once, for 60 s",
         "the good target misses no tick, every reason is told",
-        lambda _, __: scrape_hostile_targets(60.0),
+        lambda _, __: scrape_hostile_targets(60.0, 1),
     ),
     Trial(
         "crowd",
