@@ -3,7 +3,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help test check page openapi pyz dist bench agree fire ci clean
+.PHONY: help test check page openapi pyz dist bench agree fire load soak ci clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -28,11 +28,17 @@ pyz: ## build dist/zaidash.pyz, zaidash and its page in one file
 dist: pyz ## build all that is released: the one file, the wheel, the source distribution
 	$(PYTHON) -m build
 
-bench: ## measure everything but the page; takes some minutes
+bench: ## measure everything but the page; takes seven minutes
 	$(PYTHON) bench/bench_history.py
 	$(PYTHON) bench/bench_scrape.py
-	$(PYTHON) bench/bench_streams.py
+	$(PYTHON) bench/load.py
 	$(PYTHON) bench/bench_limits.py
+
+load: ## put it under the load of 10,000 pages; takes two minutes
+	$(PYTHON) bench/load.py
+
+soak: ## let it live for hours, which takes six minutes
+	$(PYTHON) bench/soak.py
 
 agree: ## compare with Prometheus and the truth, over five minutes
 	$(PYTHON) bench/agree.py

@@ -8,6 +8,8 @@ Units: MB are 10^6 bytes, also for memory, which is a little harsher than what `
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import platform
 import resource
@@ -105,6 +107,21 @@ def median_s(action: Callable[[], object], rounds: int) -> float:
     return statistics.median(elapsed_s(action) for _ in range(rounds))
 
 
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest value that so many percent do not exceed: one that was measured."""
+    return sorted(values)[max(math.ceil(percent / 100 * len(values)), 1) - 1]
+
+
+def trend_per_s(samples: Sequence[tuple[float, float]]) -> float:
+    """Return by how much values of (second, value) grow in a second, by Theil and Sen.
+
+    It is the median of the slopes between any two of them: a burst among them moves it little.
+    """
+    pairs = itertools.combinations(samples, 2)
+    return statistics.median((later - value) / (then_s - at_s)
+                             for (at_s, value), (then_s, later) in pairs)  # fmt: skip
+
+
 def resident_bytes(pid: int) -> int:
     """Return what a process holds of memory now."""
     return 1024 * int(_status(pid, "VmRSS").split()[0])
@@ -122,6 +139,10 @@ def peak_bytes(pid: int) -> int:
 
 def thread_count(pid: int) -> int:
     return int(_status(pid, "Threads"))
+
+
+def open_file_count(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def _status(pid: int, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Many zai-proxy replicas in one process, for `bench_scrape.py`; also runnable by hand.
+"""Many zai-proxy replicas in one process, for `bench_scrape.py` and `load.py`; runs by hand, too.
 
 `python bench/replicas.py --count 50 --samples 750` prints the URLs of 50 targets, comma-separated,
 and serves them until it is ended. The expositions come from `tests/fake_proxy.py` and are made
@@ -128,9 +128,12 @@ def main() -> int:
     parser.add_argument(
         "--samples", type=int, default=750, help="sample lines each (default: %(default)s)"
     )
+    parser.add_argument(
+        "--versions", type=int, default=VERSIONS, help="scrapes that differ (default: %(default)s)"
+    )
     parser.add_argument("--plain", action="store_true", help="do not compress")
     options = parser.parse_args()
-    server = _Server(list(expositions(options.samples)), not options.plain)
+    server = _Server(list(expositions(options.samples, options.versions)), not options.plain)
     threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
     urls = (
         f"http://127.0.0.1:{server.server_port}/{number}/metrics" for number in range(options.count)

@@ -226,7 +226,7 @@ def test_example_requests_work() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
+    "document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/load.md"]
 )
 def test_links_of_a_document_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
@@ -240,7 +240,7 @@ def test_links_of_a_document_lead_somewhere(document: str) -> None:
         if not path:
             assert anchor in anchors, target
         elif not target.startswith("https://"):
-            assert (ROOT / path).exists(), target
+            assert ((ROOT / document).parent / path).exists(), target
 
 
 @pytest.mark.parametrize("path", ["zaidash.py", "static/", "tests/fake_proxy.py", ".ci/run"])
@@ -250,11 +250,21 @@ def test_file_that_the_readme_names_is_there(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["bench/bench_history.py", "bench/bench_scrape.py", "bench/bench_limits.py"]
+    "script",
+    [
+        *("bench/bench_history.py", "bench/bench_scrape.py", "bench/bench_limits.py"),
+        *("bench/load.py", "bench/soak.py"),
+    ],
 )
 def test_benchmark_that_the_readme_names_is_there(script: str) -> None:
     assert f"`python {script}`" in section("Performance")
     assert (ROOT / script).is_file()
+
+
+@pytest.mark.parametrize("script", ["bench/load.py", "bench/soak.py"])
+def test_script_with_a_table_of_its_own_is_in_its_document_and_in_the_makefile(script: str) -> None:
+    assert f"`python {script}`" in (ROOT / "docs" / "load.md").read_text(encoding="utf-8")
+    assert f"$(PYTHON) {script}\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def test_benchmark_results_have_their_place() -> None:

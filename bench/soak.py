@@ -1,0 +1,396 @@
+"""Whether zaidash goes on as it began: hours of operation in minutes; `python bench/soak.py`.
+
+A real zaidash process lives 50 times as fast (`sped_up.py`): a tick of the default 5 s comes every
+100 ms, minutes are averaged every 2 s (DOWNSAMPLE_INTERVAL is 100 s), and an hour takes 72 s. So
+the hour of events it keeps, its retention (an hour of snapshots, two of minutes) and its 30 s and
+five minutes of this and that are all passed through, many times, in its own code.
+
+Meanwhile, in real time: every second a replica has a label set that nobody saw before, and it
+restarts with none of them every 10 s; replicas refuse connections, answer with 500 and come back,
+at times all of a variant; a tenth of the streams leave every second and as many come, half of them
+to go on where another one left off; some stop reading; pages ask for history and summaries.
+
+Whether something levels off is judged after two and a half hours of its life, by the trend of what
+is seen every second since, after Theil and Sen (`common.trend_per_s`), over all of that time:
+memory may grow by 3 %, the file by 5 %, threads and open files by one. A run that is too short
+ for that only shows these numbers, and has a retention that it passes through nevertheless.
+
+Every minute of which a snapshot was streamed has to be in `metrics_1m`, once and for good, and be
+about exactly those snapshots: its `elapsed_s` is their sum, its `req_rate` their average.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import math
+import random
+import sqlite3
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from clients import Ask, Clients, Stream
+from common import (
+    ROOT,
+    Table,
+    megabytes,
+    open_file_count,
+    percentile,
+    resident_bytes,
+    say,
+    thread_count,
+    trend_per_s,
+)
+from fake_proxy import FakeProxy, generate_traffic
+from support import Zaidash, eventually, run_zaidash
+
+SPEED = 50
+SECONDS = 330
+TICK_S = 5.0
+MINUTE_MS = 60_000
+HOUR_S = 3_600
+DOWNSAMPLE_S = 100
+#: What a row may outlive its retention by: the job's interval, whole minutes, a busy machine.
+RETENTION_SLACK_S = DOWNSAMPLE_S + 60 + 60
+#: Of snapshots; minutes are kept twice as long. A short run has a sixth of its time.
+RETENTION_S = HOUR_S
+#: By now everything that is kept for some time has been forgotten once.
+LEVEL_AFTER_S = 2.5 * HOUR_S
+
+#: Five of its own, one per scrape and per request; a burst of late ones.
+THREADS_TARGET = 30
+FILES_TARGET = 250
+#: Open files beside those at the start: four idle connections of readers, each with its log.
+FILES_LEFT = 12
+
+STREAMS = 100
+CHANGING = 10
+ASKS_PER_S = 10
+#: How long a client that does not read stays; it is dropped before.
+NOT_READING_S = 20
+#: Real seconds, as many of its life as the job's interval: no minute comes and goes in between.
+LOOK_INTO_FILE_S = 2
+ASKS = [
+    Ask("/api/status"),
+    Ask("/api/metrics?range=1h", is_gzip=True),
+    Ask("/api/metrics?range=1h&format=columns&points=600&fields=req_rate,latency_p95"),
+    Ask("/api/metrics?range=1h&format=csv", is_gzip=True),
+    Ask("/api/summary?range=1h"),
+    Ask("/api/targets"),
+    Ask("/", is_gzip=True),
+    Ask("/metrics"),
+    Ask("/healthz"),
+    Ask("/api/config"),
+]
+TIMEOUT_S = 20.0
+
+
+class Moment(NamedTuple):
+    """What was seen of zaidash, so many real seconds after the start."""
+
+    at_s: float
+    memory_bytes: float
+    file_bytes: float
+    threads: float
+    files: float
+
+
+#: What has to level off: what it may grow by, of itself (0: by one), how to show it, where it is.
+LEVELS: tuple[tuple[str, float, Callable[[float], str], Callable[[Moment], float]], ...] = (
+    ("memory", 0.03, megabytes, lambda moment: moment.memory_bytes),
+    ("the file with its log", 0.05, megabytes, lambda moment: moment.file_bytes),
+    ("threads", 0, "{:.0f}".format, lambda moment: moment.threads),
+    ("open files", 0, "{:.0f}".format, lambda moment: moment.files),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Let zaidash run for hours, in minutes.")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="(default: %(default)s)")
+    seconds = parser.parse_args().seconds
+    if seconds < 5:
+        parser.error("--seconds has to be 5 at least")
+    hours = seconds * SPEED / HOUR_S
+    fine_s = min(RETENTION_S, seconds * SPEED // 6)
+    retention_s = {"metrics_5s": fine_s, "metrics_1m": 2 * fine_s}
+    table = Table(f"soak: {hours:.1f} hours of operation in {seconds} s")
+    with ExitStack() as stack:
+        replicas = [
+            stack.enter_context(FakeProxy(variant))
+            for variant in ("production", "production", "production", "canary", "canary", "blue")
+        ]
+        env = {
+            "SCRAPE_TARGETS": ",".join(f"{replica.variant}={replica.url}" for replica in replicas),
+            "SCRAPE_INTERVAL": f"{TICK_S:g}s",
+            "SCRAPE_TIMEOUT": f"{TICK_S:g}s",
+            "DOWNSAMPLE_INTERVAL": f"{DOWNSAMPLE_S}s",
+            "RETENTION_5S": f"{retention_s['metrics_5s']}s",
+            "RETENTION_1M": f"{retention_s['metrics_1m']}s",
+            "LOG_LEVEL": "error",
+        }
+        python = (sys.executable, str(ROOT / "bench" / "sped_up.py"), str(SPEED))
+        with run_zaidash(env=env, python=python) as zaidash:
+            eventually(lambda: zaidash.get("/readyz").status == 200, 20, "the first snapshot")
+            Soak(table, zaidash, replicas).run(seconds, retention_s)
+    return table.finish()
+
+
+class Soak:
+    """One run: what happens to a zaidash, and what is to be said of it."""
+
+    def __init__(self, table: Table, zaidash: Zaidash, replicas: Sequence[FakeProxy]) -> None:
+        self._table = table
+        self._zaidash = zaidash
+        self._replicas = replicas
+        self._rng = random.Random(4)
+        self._clients = Clients(zaidash.port)
+        self._started_s = time.monotonic()
+        self._moments: list[Moment] = []
+        self._not_reading: list[tuple[float, Stream]] = []
+        self._left: list[Stream] = []
+        self._anchor = self._clients.streams.add()  # sees everything
+        self._minutes: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self._changed_minutes = 0
+        self._answered = self._failed = 0
+        self._come = 1
+
+    def run(self, seconds: int, retention_s: Mapping[str, int]) -> None:
+        files_before = open_file_count(self._zaidash.pid)
+        ends_s = self._started_s + seconds
+        for second in itertools.count():
+            if time.monotonic() >= ends_s:
+                break
+            self._disturb_replicas(second)
+            self._change_streams(second)
+            self._clients.schedule(self._rng.sample(ASKS, len(ASKS)), ASKS_PER_S)
+            self._look()
+            if second % LOOK_INTO_FILE_S == 0:
+                self._look_into_file()
+            self._serve_until(self._started_s + second + 1)
+        self._look_into_file()
+        self._judge_levels()
+        self._judge_clients()
+        self._judge_minutes()
+        self._judge_retention(retention_s)
+        self._judge_end(files_before)
+
+    # What happens
+
+    def _disturb_replicas(self, second: int) -> None:
+        """Do what is due in this real second. The first replica and the last one are steady."""
+        _, flapping, noisy, failing, down, _ = self._replicas
+        for replica in self._replicas:
+            generate_traffic(replica, self._rng, 10)
+        if second % 10 == 9:
+            noisy.restart()
+        noisy.request(self._rng.choice((200, 404, 500)), path=f"/scan/{second}")
+        if second % 2:
+            flapping.stop_serving()
+        else:
+            flapping.start_serving()
+        failing.is_failing = second % 7 >= 4
+        if second % 11 == 5:
+            down.stop_serving()
+        elif second % 11 == 7:
+            down.start_serving()
+
+    def _change_streams(self, second: int) -> None:
+        streams = self._clients.streams
+        for stream in self._rng.sample(list(streams.open.values()), len(streams.open)):
+            if len(streams.open) <= STREAMS - CHANGING:
+                break
+            if stream is not self._anchor and stream.is_reading and stream.last:
+                streams.end(stream)
+                self._left.append(stream)
+        for number in range(STREAMS - len(streams.open)):
+            # Half of them go on after what somebody else had a while ago.
+            last = self._left.pop(0).last if number % 2 and len(self._left) > CHANGING else None
+            streams.add(last)
+            self._come += 1
+        if second % 3 == 0:
+            stream = streams.add()
+            streams.stop_reading(stream)
+            self._not_reading.append((time.monotonic(), stream))
+        while self._not_reading and self._not_reading[0][0] < time.monotonic() - NOT_READING_S:
+            streams.end(self._not_reading.pop(0)[1])
+        del self._left[: -10 * CHANGING]
+
+    def _serve_until(self, until_s: float) -> None:
+        while time.monotonic() < until_s:
+            self._clients.turn()
+        while self._clients.requests.answers:
+            answer = self._clients.requests.answers.popleft()
+            self._answered += 1
+            if answer.status != 200 or not answer.raw:
+                self._failed += 1
+                say(f"{answer.ask.path}: {answer.status} {answer.raw[:200]!r}")
+
+    def _look(self) -> None:
+        pid, path = self._zaidash.pid, self._zaidash.db_path
+        size = path.stat().st_size
+        with contextlib.suppress(FileNotFoundError):
+            size += path.with_name(f"{path.name}-wal").stat().st_size
+        at_s = time.monotonic() - self._started_s
+        memory, threads, files = resident_bytes(pid), thread_count(pid), open_file_count(pid)
+        self._moments.append(Moment(at_s, memory, size, threads, files))
+
+    def _look_into_file(self) -> None:
+        """Note the minutes that are there; one that was there has to be what it was."""
+        statement = "SELECT variant, ts, elapsed_s, req_rate FROM metrics_1m"
+        for variant, ts, *values in self._query(statement):
+            known = self._minutes.setdefault((variant, ts), tuple(values))
+            self._changed_minutes += known != tuple(values)
+
+    def _query(self, statement: str) -> list[Any]:
+        uri = f"{self._zaidash.db_path.as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=TIMEOUT_S)) as database:
+            return database.execute(statement).fetchall()
+
+    # What is said of it
+
+    def _judge_levels(self) -> None:
+        late = [m for m in self._moments if m.at_s * SPEED >= LEVEL_AFTER_S]
+        is_long = bool(late) and (late[-1].at_s - late[0].at_s) * SPEED >= HOUR_S
+        judged = late if is_long else self._moments[len(self._moments) // 2 :]
+        hours = (judged[-1].at_s - judged[0].at_s) * SPEED / HOUR_S
+        over = f"over the last {hours:.1f} hours"
+        for what, share, show, of in LEVELS:
+            level, growth = self._trend(judged, of)
+            most = show(max(of(moment) for moment in judged))
+            shown = f"{growth / level:+.1%} of {show(level)} (most: {most})"
+            allowed = share * level if share else 1.0
+            name, target = f"growth of {what}, {over}", f"≤ {share:.0%}" if share else "≤ 1"
+            if is_long:
+                self._table.check(name, shown, target, growth <= allowed)
+            else:
+                self._table.note(name, shown)
+        for what, bound, of in (
+            ("threads", THREADS_TARGET, lambda m: m.threads),
+            ("open files", FILES_TARGET, lambda m: m.files),
+        ):
+            most = max(of(moment) for moment in self._moments)
+            self._table.check(f"{what}, most ever", f"{most:.0f}", f"< {bound}", most < bound)
+
+    def _trend(self, moments: list[Moment], of: Callable[[Moment], float]) -> tuple[float, float]:
+        """Return the median and what the trend adds in the whole time."""
+        samples = [(moment.at_s, of(moment)) for moment in moments]
+        level = percentile([value for _, value in samples], 50)
+        return level, trend_per_s(samples) * (samples[-1][0] - samples[0][0])
+
+    def _judge_clients(self) -> None:
+        events = self._clients.streams.events
+        got = sum(event.count for event in events)
+        problems = self._clients.problems
+        self._table.check(
+            f"events missed, doubled or different on {self._come:,} streams that came and went",
+            f"{problems.count} of {got:,}",
+            "0",
+            not problems.count and got > len(events),
+        )
+        for text in problems.texts:
+            say(text[:300])
+        self._table.check(
+            "requests without a right answer",
+            f"{self._failed} of {self._answered:,}",
+            "0",
+            self._answered > 0 and not self._failed,
+        )
+        stamps = {event.data["timestamp"] for event in events}
+        due = (max(stamps) - min(stamps)) / (1000 * TICK_S) + 1
+        self._table.note("ticks with a snapshot", f"{len(stamps):,} of {due:,.0f}")
+        lines = self._zaidash.get("/metrics").body.decode().splitlines()
+        (dropped,) = [n for n in lines if n.startswith("zaidash_slow_streams_dropped_total ")]
+        self._table.note("streams dropped, whose clients had stopped reading", dropped.split()[1])
+
+    def _judge_minutes(self) -> None:
+        streamed = defaultdict(list)
+        for event in self._clients.streams.events:
+            row = event.data
+            streamed[row["variant"], row["timestamp"] // MINUTE_MS * MINUTE_MS].append(row)
+        first_ms = min(ts for _, ts in streamed)  # was under way when the first stream came
+        last_ms = max(ts for _, ts in self._minutes)
+        expected = {key for key in streamed if first_ms < key[1] <= last_ms}
+        found = {key for key in self._minutes if first_ms < key[1]}
+        wrong = [key for key in expected & found if not is_about(self._minutes[key], streamed[key])]
+        for variant, ts in sorted(wrong)[:10]:
+            say(f"{variant} {ts}: {self._minutes[variant, ts]} of {len(streamed[variant, ts])}")
+        self._table.check(
+            "minutes that are missing, and minutes of nothing",
+            f"{len(expected - found)} and {len(found - expected)} of {len(expected):,}",
+            "0 and 0",
+            bool(expected) and expected == found,
+        )
+        self._table.check(
+            "minutes not made of exactly their snapshots, or changed afterwards",
+            f"{len(wrong)} and {self._changed_minutes}",
+            "0 and 0",
+            not wrong and not self._changed_minutes,
+        )
+
+    def _judge_retention(self, retention_s: Mapping[str, int]) -> None:
+        newest_ms = max(event.data["timestamp"] for event in self._clients.streams.events)
+        for table, seconds in retention_s.items():
+            ((oldest_ms, count),) = self._query(f"SELECT MIN(ts), COUNT(*) FROM {table}")
+            age_s = (newest_ms - oldest_ms) / 1000
+            self._table.check(
+                f"age of the oldest row of `{table}`",
+                f"{age_s / 60:.0f} minutes ({count:,} rows)",
+                f"≤ {(seconds + RETENTION_SLACK_S) / 60:.0f} minutes",
+                age_s <= seconds + RETENTION_SLACK_S,
+            )
+
+    def _judge_end(self, files_before: int) -> None:
+        self._clients.close()
+
+        def is_empty() -> bool:
+            return b"\nzaidash_streams 0\n" in self._zaidash.get("/metrics").body
+
+        eventually(is_empty, TIMEOUT_S, "no stream left")
+        most = files_before + FILES_LEFT
+
+        def are_closed() -> bool:
+            return open_file_count(self._zaidash.pid) <= most
+
+        with contextlib.suppress(AssertionError):
+            eventually(are_closed, TIMEOUT_S, "files closed")
+        left = open_file_count(self._zaidash.pid)
+        self._table.check(
+            "open files when all clients have left",
+            f"{left} (before they came: {files_before})",
+            f"≤ {most}",
+            left <= most,
+        )
+        started_s = time.monotonic()
+        code = self._zaidash.terminate()
+        errors = self._zaidash.stderr().strip().splitlines()
+        for line in errors[:10]:
+            say(line[:300])
+        self._table.check(
+            "exit code after SIGTERM, and errors in the log",
+            f"{code} after {time.monotonic() - started_s:.1f} s, {len(errors)}",
+            "0, 0",
+            not code and not errors,
+        )
+
+
+def is_about(minute: tuple[Any, ...], rows: Sequence[dict[str, Any]]) -> bool:
+    """Say whether a minute is the sum and the average of these snapshots."""
+    elapsed = [row["elapsed_s"] for row in rows if row["elapsed_s"] is not None]
+    rates = [row["req_rate"] for row in rows if row["req_rate"] is not None]
+    expected = (sum(elapsed) if elapsed else None, statistics.fmean(rates) if rates else None)
+    return all(
+        value is None
+        if wanted is None
+        else value is not None and math.isclose(value, wanted, rel_tol=1e-6)
+        for value, wanted in zip(minute, expected, strict=True)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

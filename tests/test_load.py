@@ -1,0 +1,83 @@
+"""`bench/load.py` and `bench/soak.py`, the short way: all that holds also on a busy machine.
+
+How fast it is with 10,000 streams, and whether memory levels off over hours, is for
+`make load` and `make soak`. These are their first seconds; what loses an event or a minute fails
+here, too.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from support import ROOT
+
+TIMEOUT_S = 120.0
+
+
+def verdicts(script: str, *arguments: str) -> dict[str, str]:
+    """Return PASS, FAIL or - by what the script's table is about, which has to end it."""
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "bench" / script), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    print(run.stderr, run.stdout)  # what pytest shows of a failure
+    rows = [line.strip("| ").split(" | ") for line in run.stdout.splitlines()[2:]]
+    assert rows, f"no table: {run.stderr}"
+    found = {row[0]: row[-1] for row in rows}
+    assert run.returncode == int("FAIL" in found.values()), "the exit code is not what failed"
+    return found
+
+
+@pytest.fixture(scope="module")
+def load() -> dict[str, str]:
+    return verdicts("load.py", "--streams", "300", "--seconds", "4")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "snapshots that a stream misses, or has twice, late or otherwise than the others",
+        "snapshots that do not say what the replicas did",
+        "snapshots that `/api/metrics` has otherwise",
+        "requests without an answer, or with a wrong one",
+        "errors of any kind",
+    ],
+)
+def test_under_load_nobody_gets_less_or_other_than_what_happened(
+    load: dict[str, str], what: str
+) -> None:
+    assert load[what] == "PASS"
+
+
+@pytest.fixture(scope="module")
+def soak() -> dict[str, str]:
+    return verdicts("soak.py", "--seconds", "12")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "minutes that are missing, and minutes of nothing",
+        "minutes not made of exactly their snapshots, or changed afterwards",
+        "requests without a right answer",
+        "age of the oldest row of `metrics_5s`",
+        "age of the oldest row of `metrics_1m`",
+        "open files when all clients have left",
+        "exit code after SIGTERM, and errors in the log",
+    ],
+)
+def test_hours_leave_every_minute_once_and_nothing_behind(soak: dict[str, str], what: str) -> None:
+    assert soak[what] == "PASS"
+
+
+def test_whoever_comes_back_to_a_stream_goes_on_where_another_one_left_off(
+    soak: dict[str, str],
+) -> None:
+    (found,) = (name for name in soak if name.startswith("events missed, doubled or different on"))
+    assert soak[found] == "PASS"
