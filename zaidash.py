@@ -3218,6 +3218,8 @@ class Hub:
     SEND_BUFFER_BYTES = 32 * 1024
     #: What a client may send on its stream; one that floods it is ended.
     MAX_RECEIVED_BYTES = 16 * 1024
+    #: Events sent together at most.
+    AT_ONCE = 8
     HEARTBEAT_S = 30.0
 
     def __init__(
@@ -3244,6 +3246,7 @@ class Hub:
         self._selector = DefaultSelector()
         self._waker = Waker(self._selector)
         self._heartbeat_at_s = 0.0
+        self._tail = (0, 0, memoryview(b""))  # first number, last plus one, and all their frames
         self._sent_end = 0  # every stream that is not blocked has got all up to here
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
@@ -3314,7 +3317,7 @@ class Hub:
                 return False
             stream.join = self._first + len(self._events)
             stream.next, stream.seen = self._begin(last_id, stream.join)
-            stream.end = stream.join_end = self._end
+            stream.join_end = self._end
             self._joining.append(stream)
         self._waker.wake()
         return True
@@ -3458,12 +3461,16 @@ class Hub:
             self._set_blocked(stream, False)
 
     def _fill(self, stream: Stream) -> bool:
-        """Put the next event into an empty buffer; False where there is none."""
+        """Put what comes next into an empty buffer; False where there is nothing."""
         if stream.buffer:
             return True
+        if stream.end == self._end:  # read without the lock: it has the last event of all
+            return False
         with self._log_lock:
             # Events a slow replay did not reach within the hour are gone.
             stream.next = max(stream.next, self._first)
+            if stream.is_chunked and not stream.is_blocked and stream.next >= stream.join:
+                return self._fill_from_tail(stream)
             while (index := stream.next - self._first) < len(self._events):
                 event = self._events[index]
                 stream.next += 1
@@ -3474,6 +3481,22 @@ class Hub:
                 stream.buffer = frame if stream.is_chunked else frame[event.payload_at : -2]
                 return True
         return False
+
+    def _fill_from_tail(self, stream: Stream) -> bool:
+        """Several events in one call of the kernel, which costs most; the log lock is held.
+
+        Variants publish in a row, and so thousands of streams lag by the same few events.
+        """
+        until = min(self._first + len(self._events), stream.next + self.AT_ONCE)
+        if until == stream.next:
+            return False
+        if self._tail[:2] != (stream.next, until):
+            numbers = range(stream.next - self._first, until - self._first)
+            frames = b"".join(self._events[index].frame for index in numbers)
+            self._tail = stream.next, until, memoryview(frames)
+        stream.next, stream.end = until, self._events[until - self._first - 1].end
+        stream.buffer = self._tail[2]
+        return True
 
     def _set_blocked(self, stream: Stream, is_blocked: bool) -> None:
         if is_blocked != stream.is_blocked:

@@ -831,6 +831,38 @@ def test_stopping_takes_no_longer_for_clients_that_do_not_read(tmp_path: Path) -
         assert time.monotonic() - started_s < 5
 
 
+def test_snapshots_that_pile_up_reach_every_stream_once_in_order_byte_for_byte() -> None:
+    """Many streams lag by the same few events, which go out together; some by one more or less."""
+    hub = Hub({"type": "connected"}, wall=lambda: 1_000.0)
+    with ExitStack() as stack:
+        clients = []
+        for number in range(25):
+            ours, client = (stack.enter_context(end) for end in socket.socketpair())
+            ours.setblocking(False)
+            client.settimeout(10)
+            is_chunked = number % 4 != 0
+            assert hub.join(ours, b"", is_chunked, None)
+            clients.append((client, is_chunked, number))
+            hub.publish(snapshot(number))
+        frames = [event.frame for event in hub._events]
+        hub.start()
+        try:
+            for client, is_chunked, number in clients:
+                greeting = b'data: {"type":"connected"}\n\n'
+                if is_chunked:
+                    greeting = b"%x\r\n%s\r\n" % (len(greeting), greeting)
+                missed = frames[number:]
+                if not is_chunked:
+                    missed = [frame.partition(b"\r\n")[2][:-2] for frame in missed]
+                expected = greeting + b"".join(missed)
+                received = b""
+                while len(received) < len(expected) and (data := client.recv(65_536)):
+                    received += data
+                assert received == expected
+        finally:
+            hub.close()
+
+
 def test_closing_the_hub_twice_is_fine_and_so_is_never_starting_it() -> None:
     hub = Hub({"type": "connected"})
     hub.close()
