@@ -29,6 +29,7 @@ from fake_proxy import CONTENT_TYPE, FakeProxy
 VERSIONS = 40
 
 REQUESTS_PER_VERSION = 60
+MAX_WORKERS = 50
 PATHS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/complete")
 STATUS_CODES = (200, 201, 400, 401, 404, 429, 500, 502, 503, 529)
 
@@ -40,7 +41,7 @@ def expositions(samples: int, versions: int = VERSIONS) -> Iterator[bytes]:
     """
     rng = random.Random(samples)
     proxy = FakeProxy()
-    proxy.set_gauges(concurrent=12, max_workers=50, utilization=0.24, rate_limit_rps=40.0)
+    proxy.set_gauges(concurrent=12, max_workers=MAX_WORKERS, utilization=0.24, rate_limit_rps=40.0)
     for event in (proxy.upstream_error, proxy.retry, proxy.reject):
         event()
     for path, code in itertools.product(PATHS, STATUS_CODES):

@@ -36,7 +36,7 @@ def verdicts(script: str, *arguments: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def load() -> dict[str, str]:
-    return verdicts("load.py", "--streams", "300", "--seconds", "4")
+    return verdicts("load.py", "--streams", "300", "--seconds", "4", "--empty")
 
 
 @pytest.mark.parametrize(
