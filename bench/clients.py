@@ -204,6 +204,10 @@ class Ask(NamedTuple):
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+#: The status of an answer that did not come to its end.
+CUT_OFF = 0
+
+
 class Answer(NamedTuple):
     """What came, and how long it took since it was due to be asked for."""
 
@@ -272,10 +276,9 @@ class _Exchange:
 class Requests:
     """Requests on as many kept-alive connections as it takes."""
 
-    def __init__(self, poll: select.epoll, port: int, problems: Problems) -> None:
+    def __init__(self, poll: select.epoll, port: int) -> None:
         self._poll = poll
         self._port = port
-        self._problems = problems
         self._idle: list[_Exchange] = []
         self._busy: dict[int, _Exchange] = {}
         self.answers: deque[Answer] = deque()  # for the caller to take
@@ -303,13 +306,13 @@ class Requests:
             return
         try:
             data = exchange.socket.recv(RECEIVE_BYTES)
-        except OSError as error:
+        except OSError:
             data = b""
-            self._problems.add(f"{exchange.ask.path} failed: {error}")
         if not data:
-            self._problems.add(f"{exchange.ask.path} was cut off")
             del self._busy[number]
             exchange.socket.close()
+            took_s = time.monotonic() - exchange.due_s
+            self.answers.append(Answer(exchange.ask, CUT_OFF, False, took_s, b""))
         elif exchange.feed(data):
             del self._busy[number]
             self._idle.append(exchange)
@@ -356,7 +359,7 @@ class Clients:
         for poll in (self._stream_poll, self._request_poll):
             self._outer.register(poll, select.EPOLLIN)
         self.streams = Streams(self._stream_poll, port, self.problems)
-        self.requests = Requests(self._request_poll, port, self.problems)
+        self.requests = Requests(self._request_poll, port)
         self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
             end.setblocking(False)

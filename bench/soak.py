@@ -35,7 +35,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from clients import Ask, Clients, Stream
+from clients import CUT_OFF, METRONOME_S, Ask, Clients, Stream
 from common import (
     ROOT,
     Table,
@@ -89,6 +89,9 @@ ASKS = [
     Ask("/api/config"),
 ]
 TIMEOUT_S = 20.0
+#: How long zaidash waits, in its time, for a client to take a piece of an answer.
+PATIENCE_S = 10.0
+BEATS_PER_S = round(1 / METRONOME_S)
 
 
 class Moment(NamedTuple):
@@ -157,7 +160,7 @@ class Soak:
         self._anchor = self._clients.streams.add()  # sees everything
         self._minutes: dict[tuple[str, int], tuple[Any, ...]] = {}
         self._changed_minutes = 0
-        self._answered = self._failed = 0
+        self._answered = self._failed = self._too_slow = 0
         self._come = 1
 
     def run(self, seconds: int, retention_s: Mapping[str, int]) -> None:
@@ -224,10 +227,14 @@ class Soak:
     def _serve_until(self, until_s: float) -> None:
         while time.monotonic() < until_s:
             self._clients.turn()
+        stall_s = max(self._clients.delays_s)
+        del self._clients.delays_s[: -2 * BEATS_PER_S]
         while self._clients.requests.answers:
             answer = self._clients.requests.answers.popleft()
             self._answered += 1
-            if answer.status != 200 or not answer.raw:
+            if answer.status == CUT_OFF and stall_s > PATIENCE_S / SPEED:
+                self._too_slow += 1
+            elif answer.status != 200 or not answer.raw:
                 self._failed += 1
                 say(f"{answer.ask.path}: {answer.status} {answer.raw[:200]!r}")
 
@@ -301,6 +308,7 @@ class Soak:
             "0",
             self._answered > 0 and not self._failed,
         )
+        self._table.note("requests cut off when this process itself stalled", str(self._too_slow))
         stamps = {event.data["timestamp"] for event in events}
         due = (max(stamps) - min(stamps)) / (1000 * TICK_S) + 1
         self._table.note("ticks with a snapshot", f"{len(stamps):,} of {due:,.0f}")
