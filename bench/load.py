@@ -4,8 +4,8 @@ A real zaidash process with a week of history scrapes 20 replicas of three varia
 First 5,000 streams alone are measured, which is to be compared with the original; then come more,
 up to 10,000 where the limit of open files allows that, and for a minute 50 requests a second of all
 kinds, compressed and not. This process is all clients (`clients.py`); the replicas are a third one
-(`replicas.py`). All share the machine, so the CPU of each is shown, and this process's own delay:
-what is measured contains it.
+(`replicas.py`). All share the machine, so the CPU of each is shown, that of anything else, and this
+process's own delay: what is measured contains it.
 
 Every snapshot has to be on every stream: the same bytes, in the same order. They have to be what
 `/api/metrics` says afterwards, a tick per second, and what really happened: from scrape to scrape
@@ -37,6 +37,7 @@ from common import (
     ROOT,
     Table,
     cpu_s,
+    machine_cpu_s,
     megabytes,
     milliseconds,
     peak_bytes,
@@ -111,7 +112,7 @@ class Moment(NamedTuple):
 
 
 class Cpu:
-    """CPU time of the three since it was made, as shares of one core."""
+    """CPU time of the three, and of all others, since it was made, as shares of one core."""
 
     def __init__(self, pids: dict[str, int]) -> None:
         self._pids = pids
@@ -119,7 +120,8 @@ class Cpu:
         self._started_s = time.monotonic()
 
     def _now(self) -> dict[str, float]:
-        return {name: cpu_s(pid) for name, pid in self._pids.items()}
+        used_s = {name: cpu_s(pid) for name, pid in self._pids.items()}
+        return {**used_s, "anything else on the machine": machine_cpu_s() - sum(used_s.values())}
 
     def seconds(self) -> float:
         """Return what zaidash used."""
