@@ -24,6 +24,7 @@ import json
 import os
 import random
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -47,7 +48,6 @@ from common import (
     run_helper,
     say,
     thread_count,
-    trend_per_s,
 )
 from history_rows import build_database
 from replicas import MAX_WORKERS, REQUESTS_PER_VERSION
@@ -70,7 +70,7 @@ REACH_TARGET_S = 0.5
 QUIET_REACH_TARGET_S = 0.3
 QUIET_MEMORY_TARGET_BYTES = 70e6
 THREADS_TARGET = 20
-#: What memory may grow by in the second half, of what it is: by the trend, not by two samples.
+#: What memory may grow by in the second half: the median of its second part to that of its first.
 GROWTH_TARGET = 0.02
 
 #: Streams asked for at once: fewer than MAX_REQUESTS, past which zaidash answers 503.
@@ -410,15 +410,15 @@ class Load:
         )
 
     def _judge_memory(self) -> None:
-        half = [(m.at_s, float(m.memory_bytes)) for m in self._moments[len(self._moments) // 2 :]]
-        level = percentile([size for _, size in half], 50)
-        growth = trend_per_s(half) * (half[-1][0] - half[0][0])
+        sizes = [moment.memory_bytes for moment in self._moments]
+        third, last = (sizes[len(sizes) * n // 4 : len(sizes) * (n + 1) // 4] for n in (2, 3))
+        level, now = (statistics.median(some) for some in (third, last))
         self._table.check(
-            "memory in the second half, by its trend",
-            f"{growth / level:+.1%} of {megabytes(level)}"
+            "memory in the last quarter, to the one before",
+            f"{now / level - 1:+.1%} of {megabytes(level)}"
             f" (most ever: {megabytes(peak_bytes(self._zaidash.pid))})",
-            f"≤ {GROWTH_TARGET:.0%}",
-            growth <= GROWTH_TARGET * level,
+            f"≤ {GROWTH_TARGET:+.0%}",
+            now - level <= GROWTH_TARGET * level,
         )
         self._table.note("threads, most", str(max(m.threads for m in self._moments)))
 
