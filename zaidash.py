@@ -3280,11 +3280,12 @@ class Hub:
             if start_ms < self._complete_from_ms:
                 return None
             events = list(self._events)
-        wanted: dict[tuple[int, str], Event] = {}
-        for event in events:
-            if event.ts_ms is not None and event.ts_ms >= start_ms and event.variant in variants:
-                wanted.setdefault((event.ts_ms, event.variant), event)  # as in the table
-        return [event for _, event in sorted(wanted.items())]
+        wanted = {  # the first of a time stays, as in the table
+            (event.ts_ms, event.variant): event
+            for event in reversed(events)
+            if event.ts_ms is not None and event.ts_ms >= start_ms and event.variant in variants
+        }
+        return [wanted[key] for key in sorted(wanted)]
 
     def everything(self) -> list[bytes]:
         """The encoded snapshots of the last hour, however much of it there is."""
