@@ -3,7 +3,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help test check page openapi pyz dist bench agree fire load soak ci clean
+.PHONY: help test check page openapi pyz dist bench agree fire load soak peers ci clean
 
 help: ## list what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -33,6 +33,7 @@ bench: ## measure everything but the page; takes seven minutes
 	$(PYTHON) bench/bench_scrape.py
 	$(PYTHON) bench/load.py
 	$(PYTHON) bench/bench_limits.py
+	$(PYTHON) bench/peers.py --quick
 
 load: ## put it under the load of 10,000 pages; takes two minutes
 	$(PYTHON) bench/load.py
@@ -45,6 +46,9 @@ agree: ## compare with Prometheus and the truth, over five minutes
 
 fire: ## kill it, fill its disk, set its clock, crowd it out; as root, takes seven minutes
 	$(PYTHON) bench/fire.py
+
+peers: ## measure next to Prometheus and VictoriaMetrics, over ten minutes
+	$(PYTHON) bench/peers.py
 
 ci: ## run all that has to pass, as root on Debian
 	.ci/run

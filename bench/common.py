@@ -127,6 +127,21 @@ def resident_bytes(pid: int) -> int:
     return 1024 * int(_status(pid, "VmRSS").split()[0])
 
 
+class Share(NamedTuple):
+    """What a process has of memory, pages that others have too counted in part: its PSS."""
+
+    all_bytes: int
+    #: Without pages of files, which the kernel may drop at any time.
+    anonymous_bytes: int
+
+
+def memory_share(pid: int) -> Share:
+    """Return the PSS of a process now; see smaps_rollup in proc(5)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    kibibytes = {key: value.split()[0] for key, _, value in (line.partition(":") for line in lines)}
+    return Share(1024 * int(kibibytes["Pss"]), 1024 * int(kibibytes["Pss_Anon"]))
+
+
 def forget_peak(pid: int) -> None:
     """Let `peak_bytes` begin anew; see clear_refs in proc(5)."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
