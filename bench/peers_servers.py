@@ -17,6 +17,7 @@ import http.client
 import json
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,10 +28,17 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from common import look_often_for_the_first_answer
-from support import eventually, free_port, get, run_zaidash
+from support import SCRIPT, eventually, free_port, get, run_zaidash
 
 NAMES = ("zaidash", "Prometheus", "VictoriaMetrics")
 ZAIDASH, PROMETHEUS, VICTORIA = NAMES
+
+#: Python compiles a script at every start; what `pip` or the image installs, it has compiled once.
+AS_SCRIPT = f"{ZAIDASH}, as a script that is compiled anew"
+INSTALLED = (
+    "import os, sys; sys.path[0] = os.path.dirname(sys.argv.pop(1)); import zaidash;"
+    " sys.exit(zaidash.main())"
+)
 
 #: How each calls itself when it scrapes.
 AGENTS = {"zaidash": ZAIDASH, "Prometheus": PROMETHEUS, "vm_promscrape": VICTORIA}
@@ -39,7 +47,6 @@ RETENTION = "15d"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 REQUEST_TIMEOUT_S = 120.0
-FIRST_ANSWER_POLL_S = 0.002
 
 #: Connections that a browser opens to one server, at most, for HTTP/1.1.
 CONNECTIONS = 6
@@ -111,21 +118,29 @@ def zaidash_env(targets: Sequence[Target], interval_s: float, directory: Path) -
 
 
 def make_sides(targets: Sequence[Target], interval_s: float, directory: Path) -> list[Side]:
-    """Return all three, each with its data below `directory`, ready to be started."""
+    """Return all three, zaidash in two ways, with their data below `directory`, to be started."""
     config = directory / "scrape.yml"
     config.write_text(scrape_config(targets, interval_s), encoding="utf-8")
     env = zaidash_env(targets, interval_s, directory)
+    env["PYTHONPYCACHEPREFIX"] = str(directory / "pycache")
+    installed = (sys.executable, "-c", INSTALLED)
+    subprocess.run([*installed, str(SCRIPT), "--version"], env=env, check=True, timeout=60,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
     return [
-        Side(ZAIDASH, lambda first: _start_zaidash(env, first)),
+        # First, for one database takes one zaidash, and the other one stays.
+        Side(AS_SCRIPT, lambda first: _start_zaidash((sys.executable,), env, first)),
+        Side(ZAIDASH, lambda first: _start_zaidash(installed, env, first)),
         Side(PROMETHEUS, lambda first: start_prometheus(directory, config, first)),
         Side(VICTORIA, lambda first: start_victoria(directory, config, first)),
     ]
 
 
 @contextmanager
-def _start_zaidash(env: Mapping[str, str], first: First) -> Iterator[Running]:
+def _start_zaidash(
+    python: Sequence[str], env: Mapping[str, str], first: First
+) -> Iterator[Running]:
     look_often_for_the_first_answer()
-    with run_zaidash(env=env) as zaidash:
+    with run_zaidash(env=env, python=python) as zaidash:
         running = Running(ZAIDASH, zaidash.pid, zaidash.url)
         wait_for_answer(running.url, first, lambda: None)
         yield running
