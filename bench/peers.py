@@ -127,7 +127,7 @@ class Scale(NamedTuple):
     live_s: Mapping[float, float]  # by scrape interval
 
 
-FULL = Scale(7, {HOUR: 15, DAY: 9, WEEK: 3}, 5, 20, 40, {1: 30, 5: 50})
+FULL = Scale(7, {HOUR: 11, DAY: 7, WEEK: 3}, 5, 15, 30, {1: 25, 5: 40})
 QUICK = Scale(1, {HOUR: 5, DAY: 3}, 2, 5, 10, {1: 10})
 
 # --------------------------------------------------------------------------------------

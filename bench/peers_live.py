@@ -136,11 +136,11 @@ def count_scrapes(proxy: RecordingProxy, begin_s: float, end_s: float) -> dict[s
 
 
 def _count_retries(proxy: RecordingProxy, seconds: float) -> list[float]:
-    """Count a retry about every second, at random; returns the moments."""
+    """Count a retry some times a second, at random; returns the moments."""
     moments = []
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
-        time.sleep(random.uniform(0.3, 1.5))
+        time.sleep(random.uniform(0.1, 0.7))
         moments.append(time.time())
         proxy.retry()
     return moments
