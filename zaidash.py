@@ -3697,6 +3697,12 @@ def get_readyz(app: App, request: Request) -> Response:
     return _json_response({"status": "ready"})
 
 
+def get_health(app: App, request: Request) -> Response:
+    """What /readyz says, for the page: a browser logs an error for every 503."""
+    reasons = app.not_ready()
+    return _json_response({"ready": not reasons, "reasons": reasons})
+
+
 #: What /api/status takes from the last snapshot, and the names it has there.
 _STATUS_FIELDS = {
     "req_rate": "req_rate",
@@ -3908,6 +3914,7 @@ def _event_schema(kind: str, properties: Mapping[str, Schema]) -> Schema:
 _SCHEMAS: Mapping[str, Schema] = {
     "Error": _object({"error": {"type": "string", "description": "what and why"}}),
     "Unready": _object({"status": {"const": "not ready"}, "reasons": _list_of(_STRING)}),
+    "Health": _object({"ready": {"type": "boolean"}, "reasons": _list_of(_STRING)}),
     "Status": _object({
         "healthy": {"type": "boolean", "description": "a snapshot within the last 3 ticks"},
         "last_scrape": _or_null(_MOMENT),
@@ -4018,6 +4025,8 @@ ROUTES: Mapping[str, Route] = {
                       {_JSON: _object({"status": {"const": "ok"}})}, is_open=True),
     "/readyz": Route(get_readyz, "Whether there was a scrape and the storage can be written",
                      {_JSON: _object({"status": {"const": "ready"}})}, is_open=True),
+    "/api/health": Route(get_health, "What /readyz says, always with 200",
+                         {_JSON: _ref("Health")}),
     "/api/status": Route(get_status, "The present of every variant",
                          {_JSON: _by_variant("Status")}),
     "/api/metrics": Route(get_metrics, "Snapshots, oldest first",

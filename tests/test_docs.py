@@ -88,7 +88,7 @@ def test_no_flag_is_described_that_does_not_exist() -> None:
 #: The contract's table of endpoints.
 PATHS = [
     *("/healthz", "/readyz", "/api/status", "/api/metrics", "/api/config", "/api/targets"),
-    *("/api/summary", "/api/events", "/api/openapi.json", "/metrics", "/"),
+    *("/api/health", "/api/summary", "/api/events", "/api/openapi.json", "/metrics", "/"),
 ]
 PATH_ROWS = [names(row[0])[0] for row in rows(section("API")) if row[0].startswith("`/")]
 

@@ -54,7 +54,7 @@ SNAPSHOT_KEYS = {"timestamp", "variant", *FIELD_NAMES}
 
 LIVE_PATHS = (
     *("/healthz", "/readyz", "/api/status", "/api/metrics", "/api/config", "/api/targets"),
-    *("/api/summary", "/api/openapi.json", "/metrics"),
+    *("/api/health", "/api/summary", "/api/openapi.json", "/metrics"),
 )
 
 #: How long a test waits for an answer on a machine that is busy with other things.
@@ -296,6 +296,12 @@ def test_readyz_says_why_it_is_not_ready(still: Site) -> None:
     reply = still.get("/readyz")
     assert reply.status == 503
     assert "no scrape yet" in reply.body.decode()
+
+
+def test_health_says_the_same_without_an_error_in_the_console(live: Site, still: Site) -> None:
+    assert live.json("/api/health") == {"ready": True, "reasons": []}
+    assert still.json("/api/health") == {"ready": False, "reasons": ["no scrape yet"]}
+    assert json.loads(still.get("/readyz").body)["reasons"] == ["no scrape yet"]
 
 
 def test_status_has_every_key_of_every_variant(live: Site) -> None:

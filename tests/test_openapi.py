@@ -183,7 +183,7 @@ def test_every_part_of_the_description_is_used() -> None:
 HOUR = "start=2020-01-01T00:00:00Z&end=2020-01-01T01:00:00Z"
 QUERIES = [
     *("/healthz", "/readyz", "/", "/metrics", "/api/openapi.json"),
-    *("/api/status", "/api/config", "/api/targets"),
+    *("/api/health", "/api/status", "/api/config", "/api/targets"),
     *(f"/api/metrics?range={r}" for r in DESCRIPTION["paths"]["/api/metrics"]["get"]["parameters"]
       [0]["schema"]["examples"]),
     *(f"/api/metrics?format={kind}" for kind in ("json", "columns", "csv")),
