@@ -16,7 +16,7 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   // `npm run dev` beside a `python zaidash.py --demo`.
-  server: { proxy: { "/api": "http://127.0.0.1:8080", "/readyz": "http://127.0.0.1:8080" } },
+  server: { proxy: { "/api": "http://127.0.0.1:8080" } },
   // The code under test is pure: no file needs a process of its own.
   test: { include: ["src/**/*.test.ts"], pool: "threads", isolate: false },
 });

@@ -53,7 +53,6 @@ except ImportError:  # then the fixture `chromium` skips or fails
 
 __all__ = [
     "CHROMIUM",
-    "NOT_READY",
     "SERVER_GONE",
     "WAIT_S",
     "Dashboard",
@@ -90,9 +89,6 @@ SERVER_GONE = r"Failed to load resource: net::ERR_(CONNECTION_|EMPTY_RESPONSE|IN
 
 #: What it may log while the service ends.
 _SERVICE_ENDS = rf"{SERVER_GONE}|status of 503"
-
-#: What the browser itself logs about `/readyz` while the service is not ready.
-NOT_READY = r"status of 503 .*/readyz"
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from browser import NOT_READY, SERVER_GONE, Dashboard, OpenPage, Table, TimedOut, expect
+from browser import SERVER_GONE, Dashboard, OpenPage, Table, TimedOut, expect
 from fake_proxy import FakeProxy, generate_traffic
 from support import Zaidash, eventually, free_port, run_zaidash
 
@@ -1407,9 +1407,7 @@ def test_storage_trouble_is_said_with_its_reason_while_charts_go_on(
         with closing(sqlite3.connect(zaidash.db_path, isolation_level=None, timeout=10)) as other:
             other.execute("BEGIN EXCLUSIVE")
             reason = eventually(partial(storage_problem, zaidash), 20, "the problem")
-            dash = open_page(
-                zaidash, "?range=5m", before=lambda dash: dash.expect_trouble(NOT_READY)
-            )
+            dash = open_page(zaidash, "?range=5m")
             banner = dash.page.get_by_text(re.compile("^storage"))
             expect(banner).to_contain_text(reason)
             wait_ticks(dash, zaidash, 3)
@@ -1442,10 +1440,27 @@ def half_an_answer(route: Route) -> None:
     route.fulfill(status=200, content_type="application/json", body='{"production":{"timesta')
 
 
+def log_in(route: Route) -> None:
+    route.fulfill(status=200, content_type="text/html", body="<!doctype html><h1>Log in</h1>")
+
+
 FAILURES: list[Any] = [
     pytest.param("heat-map", "latency_buckets", fail_with_json, "the disk is on fire", id="a 500"),
     pytest.param("requests", "status_code_rates", fail_with_page, "502", id="a proxy's 502"),
-    pytest.param("requests", "status_code_rates", half_an_answer, "broke off", id="half a JSON"),
+    pytest.param(
+        "requests",
+        "status_code_rates",
+        half_an_answer,
+        "/api/metrics answered with data that break off after 23 characters",
+        id="half a JSON",
+    ),
+    pytest.param(
+        "heat-map",
+        "latency_buckets",
+        log_in,
+        "/api/metrics answered with a web page, as a proxy or a login in between does",
+        id="a login page",
+    ),
 ]
 
 
@@ -1555,7 +1570,7 @@ def test_a_page_is_not_called_live_where_nothing_has_come_yet(
 ) -> None:
     settings = {"SCRAPE_TARGETS": f"http://127.0.0.1:{free_port()}/metrics"}
     with run_zaidash(env=settings) as zaidash:
-        dash = open_page(zaidash, before=lambda dash: dash.expect_trouble(NOT_READY))
+        dash = open_page(zaidash)
         dash.wait_connection("waiting")
         expect(dash.connection).to_contain_text("no data yet")
 

@@ -1304,7 +1304,6 @@ def serving(names: Sequence[str], **env: str) -> Iterator[tuple[Zaidash, list[Fa
         targets = ",".join(f"{p.variant}={p.url}" for p in proxies)
         settings = {"SCRAPE_TARGETS": targets, "SCRAPE_INTERVAL": "200ms", **env}
         with run_zaidash(env=settings) as zaidash:
-            # Before that, the browser itself complains of its 503.
             eventually(lambda: zaidash.get("/readyz").status == 200, 30, "200 from /readyz")
             yield zaidash, proxies
     finally:

@@ -1,5 +1,6 @@
+import { hasInEach, parseAnswer } from "../lib/answer";
 import type { Slice } from "../lib/plan";
-import type { Columns, Config, Field, Readiness, Snapshot, Summary, TargetReport } from "./types";
+import type { Columns, Config, Field, Health, Snapshot, Summary, TargetReport } from "./types";
 
 /** How long an answer may take. */
 const TIMEOUT_MS = 30_000;
@@ -36,22 +37,26 @@ async function get(path: string, parameters: Parameters, signal?: AbortSignal): 
   }
 }
 
-async function read<T>(response: Response): Promise<T> {
-  try {
-    return (await response.json()) as T;
-  } catch (error) {
-    throw new ApiError("the answer broke off", { cause: error });
-  }
+/** Whether an answer is what it should be, as far as the page would break without. */
+type Check<T> = (answer: Partial<T> | null) => boolean;
+
+async function read<T>(response: Response, isWanted: Check<T>): Promise<T> {
+  const path = new URL(response.url).pathname;
+  const text = await response.text().catch((error: unknown) => {
+    throw new ApiError(`the answer of ${path} broke off`, { cause: error });
+  });
+  return parseAnswer(path, text, isWanted as (answer: unknown) => boolean) as T;
 }
 
 async function getJson<T>(
   path: string,
-  parameters: Parameters = {},
+  parameters: Parameters,
+  isWanted: Check<T>,
   signal?: AbortSignal,
 ): Promise<T> {
   const response = await get(path, parameters, signal);
   if (!response.ok) throw new ApiError(await reasonOf(response));
-  return read<T>(response);
+  return read(response, isWanted);
 }
 
 async function reasonOf(response: Response): Promise<string> {
@@ -72,24 +77,25 @@ export async function fetchConfig(
   const response = await get("api/config", {}, signal);
   if (!response.ok) throw new ApiError(await reasonOf(response));
   const date = Date.parse(response.headers.get("Date") ?? "");
-  const config = await read<Config>(response);
+  const config = await read<Config>(response, (answer) => Array.isArray(answer?.variants));
   // The header counts in whole seconds; a difference below that is none.
   const aheadMs = date + 500 - Date.now();
   return { config, aheadMs: Math.abs(aheadMs) > 1500 ? aheadMs : 0 };
 }
 
 export function fetchTargets(signal?: AbortSignal): Promise<TargetReport[]> {
-  return getJson("api/targets", {}, signal);
+  return getJson("api/targets", {}, Array.isArray, signal);
 }
 
 /** Why the service is not ready, an empty list where it is. */
 export async function fetchReasons(signal?: AbortSignal): Promise<readonly string[]> {
-  const response = await get("readyz", {}, signal);
-  if (response.status !== 200 && response.status !== 503) {
-    throw new ApiError(await reasonOf(response));
-  }
-  const { reasons } = await read<Readiness>(response);
-  return reasons ?? [];
+  const { reasons } = await getJson<Health>(
+    "api/health",
+    {},
+    (answer) => Array.isArray(answer?.reasons),
+    signal,
+  );
+  return reasons;
 }
 
 /** Totals by variant: of a fixed window, or where `end` is null of the time up to now. */
@@ -99,7 +105,12 @@ export function fetchSummary(
 ): Promise<Readonly<Record<string, Summary>>> {
   const { variant, lengthMs, end } = window;
   const time = end === null ? { range: `${lengthMs / 1000}s` } : { start: end - lengthMs + 1, end };
-  return getJson("api/summary", { variant: variant ?? "all", ...time }, signal);
+  return getJson(
+    "api/summary",
+    { variant: variant ?? "all", ...time },
+    (answer) => hasInEach(answer, "previous"),
+    signal,
+  );
 }
 
 /** History by variant. */
@@ -120,6 +131,7 @@ export async function fetchColumns(
       fields: fields.join(","),
       ...(points === null ? {} : { points }),
     },
+    (answer) => hasInEach(answer, "timestamp"),
     signal,
   );
   return new Map(Object.entries(answer));

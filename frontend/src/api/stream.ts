@@ -40,7 +40,8 @@ export class EventStream {
     );
     this.source = source;
     source.onmessage = (message: MessageEvent<string>) => {
-      const event = JSON.parse(message.data) as LiveEvent;
+      const event = eventIn(message.data);
+      if (event === null) return this.retryLater();
       // The greeting proves that it is zaidash that answers, not a proxy's error page.
       if (event.type === "connected") {
         this.attempt = 0;
@@ -77,5 +78,14 @@ export class EventStream {
     if (state.kind === this.state.kind && state.kind !== "waiting") return;
     this.state = state;
     this.onState();
+  }
+}
+
+/** What a message says, null where it is none of zaidash's. */
+function eventIn(text: string): LiveEvent | null {
+  try {
+    return JSON.parse(text) as LiveEvent | null;
+  } catch {
+    return null;
   }
 }

@@ -104,9 +104,10 @@ export interface Summary extends Totals {
   readonly previous: Totals;
 }
 
-export interface Readiness {
-  readonly status: string;
-  readonly reasons?: readonly string[];
+/** Whether the service has scraped and can store, and if not, why. */
+export interface Health {
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
 }
 
 /** What `/api/events` sends. */
