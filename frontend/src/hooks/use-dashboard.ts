@@ -14,7 +14,7 @@ import { useClock, usePausedSnapshots, useStream } from "./use-live";
 import { usePoints } from "./use-points";
 import { type Polled, usePoll } from "./use-poll";
 import { useTheme } from "./use-theme";
-import { useView } from "./use-view";
+import { changeView, useView } from "./use-view";
 
 /** How often to ask for what is not pushed, ms; a variant that goes down is, and its targets with it. */
 const POLL_EVERY_MS = 10_000;
@@ -43,6 +43,12 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   const points = usePoints(panel !== null);
   const variant =
     view.variant !== null && config.variants.includes(view.variant) ? view.variant : null;
+  // It goes from the address too, or that would say something else than the page shows.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: only what the page was opened with
+  useEffect(() => {
+    const isKnown = (name: string) => PANELS.some(({ id }) => name.startsWith(`${id}:`));
+    changeView({ variant, panel, hidden: new Set([...view.hidden].filter(isKnown)) }, true);
+  }, []);
   const variants = useMemo(
     () => (variant === null ? config.variants : [variant]),
     [variant, config.variants],

@@ -1,6 +1,6 @@
 import { useMemo, useRef } from "react";
 import { useBoard } from "../lib/board";
-import { lengthOf, MINUTE_MS, pan, type Span } from "../lib/time";
+import { lengthOf, MINUTE_MS, pan, rangeHolding, type Span } from "../lib/time";
 import { zoomTo } from "../lib/view";
 import { changeView } from "./use-view";
 
@@ -13,7 +13,10 @@ const LEAST_MOVE = 0.005;
 export interface Navigation {
   readonly onZoom: (span: Span) => void;
   readonly onReset: () => void;
-  /** Move the window by a share of its length: to the past where it is negative. */
+  /**
+   * Move the window by a share of its length: to the past where it is negative. Where it comes to the
+   * present, it goes on with it.
+   */
   readonly onPan: (share: number) => void;
 }
 
@@ -37,7 +40,12 @@ export function useNavigation(): Navigation {
         const now = live.now();
         const oldest = now - Math.max(config.retention_1m, config.retention_5s) * 1000;
         const moved = pan(span, share, oldest, now);
-        // At either end there is nowhere to go, but for the time that has passed meanwhile.
+        if (share > 0 && moved.end >= Math.floor(now)) {
+          const range = rangeHolding(lengthOf(span));
+          if (!span.isLive) changeView({ range, window: null, pausedAt: null });
+          return;
+        }
+        // At the other end there is nowhere to go, but for the time that has passed meanwhile.
         if (Math.abs(moved.start - span.start) < LEAST_MOVE * lengthOf(span)) return;
         changeView({ window: moved }, view.window !== null);
       },

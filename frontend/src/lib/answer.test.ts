@@ -18,7 +18,11 @@ describe("an answer", () => {
   });
 
   it.each([
-    ["a login page", "\n<!doctype html>\n<title>Log in</title>", "a web page, as a proxy or a login in between does: “<!doctype html>"],
+    [
+      "a login page",
+      "\n<!doctype html>\n<title>Log in</title>",
+      "a web page, as a proxy or a login in between does: “<!doctype html>",
+    ],
     ["half of it", '{"production":{"timesta', "data that break off after 23 characters"],
     ["a list that stops", "[1,2,", "data that break off after 5 characters"],
     ["nothing", " ", "nothing"],

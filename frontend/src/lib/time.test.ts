@@ -11,6 +11,7 @@ import {
   MINUTE_MS,
   pan,
   RANGES,
+  rangeHolding,
   rangeMs,
   toLocalInput,
 } from "./time";
@@ -55,6 +56,17 @@ describe("the ranges on offer", () => {
     ["7d", 604_800_000],
   ] as const)("%s lasts %i ms", (key, ms) => {
     expect(rangeMs(key)).toBe(ms);
+  });
+});
+
+describe("a window that has come to the present", () => {
+  it.each([
+    ["the range it was panned from", 3_600_000, "1h"],
+    ["the shortest range that holds it", 180_000, "5m"],
+    ["the next one where it is a little longer", 300_001, "15m"],
+    ["the longest where it is longer than any", 9 * 86_400_000, "7d"],
+  ])("goes on in %s", (_, lengthMs, range) => {
+    expect(rangeHolding(lengthMs)).toBe(range);
   });
 });
 

@@ -24,6 +24,11 @@ export function rangeMs(key: RangeKey): number {
   return RANGES.find((range) => range.key === key)?.ms ?? HOUR_MS;
 }
 
+/** The range that shows as much as a window so long, or only a little more. */
+export function rangeHolding(lengthMs: number): RangeKey {
+  return RANGES.find(({ ms }) => ms >= lengthMs)?.key ?? "7d";
+}
+
 export function lengthOf(span: Span): number {
   return span.end - span.start;
 }
