@@ -31,6 +31,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -40,7 +41,7 @@ from needs import give_up
 from support import Zaidash
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route
 
 try:
     from playwright.sync_api import TimeoutError as TimedOut
@@ -56,6 +57,7 @@ __all__ = [
     "SERVER_GONE",
     "WAIT_S",
     "Dashboard",
+    "Obstacle",
     "OpenPage",
     "Table",
     "TimedOut",
@@ -217,6 +219,48 @@ class Dashboard:
         with Path(download.path()).open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(io.StringIO(file.read()), strict=True)
         return Table(download.suggested_filename, header, rows)
+
+
+class Obstacle:
+    """What some requests of a page meet instead of the service, until it is cleared.
+
+    To be made before the page is loaded where its first requests are to meet it: those escape that
+    are under way when a first route is set.
+    """
+
+    def __init__(
+        self,
+        dash: Dashboard,
+        matching: str | Callable[[str], bool],
+        answer: Callable[[Route], object] | None = None,
+        *,
+        is_there: bool = True,
+    ) -> None:
+        #: Requests that wait for an answer; all of them, where there is none to give.
+        self.held: list[Route] = []
+        self.is_there = is_there
+        self._dash = dash
+        self._answer = answer or self.held.append
+        dash.page.route(matching, self._meet)
+
+    def _meet(self, route: Route) -> None:
+        if self.is_there:
+            self._answer(route)
+        else:
+            route.continue_()
+
+    def wait(self, count: int) -> None:
+        """Wait until so many requests are held."""
+        what = f"{count} requests of {self._dash.page.url} to be held"
+        self._dash.wait_until(lambda: len(self.held) >= count, what)
+
+    def clear(self) -> None:
+        """Let everything through, and what was held first."""
+        self.is_there = False
+        for route in self.held:
+            with suppress(Exception):  # the page may have hung up
+                route.continue_()
+        self.held.clear()
 
 
 class OpenPage(Protocol):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from browser import SERVER_GONE, Dashboard, OpenPage, Table, TimedOut, expect
+from browser import SERVER_GONE, Dashboard, Obstacle, OpenPage, Table, TimedOut, expect
 from fake_proxy import FakeProxy, generate_traffic
 from support import Zaidash, eventually, free_port, run_zaidash
 
@@ -1156,27 +1156,17 @@ def check_no_line_over(dash: Dashboard, outage: Span) -> None:
 def test_retry_now_does_not_wait_for_the_countdown(
     open_page: OpenPage, fake_proxy: FakeProxy
 ) -> None:
-    is_broken = threading.Event()
-
-    def answer(route: Route) -> None:
-        if is_broken.is_set():
-            route.abort()
-        else:
-            route.continue_()
-
     with quick(fake_proxy) as zaidash:
-        dash = open_page(
-            zaidash, "?range=5m", before=lambda dash: dash.page.route("**/api/events*", answer)
-        )
+        dash = open_page(zaidash, "?range=5m")
         dash.wait_connection("live")
         dash.expect_trouble(r"Failed to load resource: net::ERR_.*/api/events")
-        is_broken.set()
+        outage = Obstacle(dash, "**/api/events*", lambda route: route.abort())
         # The stream that is open goes on until it is opened anew: by pausing.
         dash.page.keyboard.press(" ")
         dash.wait_connection("paused")
         dash.page.keyboard.press(" ")
         wait_reconnecting(dash, at_least=5)
-        is_broken.clear()
+        outage.clear()
         left = seconds_left(dash)
         assert left > 2, "the machine is too slow to tell"
         dash.connection.get_by_role("button", name="retry now").click()
@@ -1473,18 +1463,11 @@ def test_a_panel_that_fails_says_why_leaves_the_others_alone_and_can_be_retried(
     fail: Callable[[Route], None],
     reason: str,
 ) -> None:
-    is_broken = threading.Event()
-    is_broken.set()
-
-    def answer(route: Route) -> None:
-        if is_broken.is_set():
-            fail(route)
-        else:
-            route.continue_()
+    obstacles: list[Obstacle] = []
 
     def break_it(dash: Dashboard) -> None:
         dash.expect_trouble(r"Failed to load resource: .*/api/metrics.*fields=" + fields)
-        dash.page.route(asks_for(fields), answer)
+        obstacles.append(Obstacle(dash, asks_for(fields), fail))
 
     window = Span(past.end - 8 * MINUTE_MS, past.end - MINUTE_MS)
     dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}", before=break_it)
@@ -1502,7 +1485,7 @@ def test_a_panel_that_fails_says_why_leaves_the_others_alone_and_can_be_retried(
     retry = alert.get_by_role("button", name=re.compile("Retry"))
     retry.click()
     expect(alert).to_contain_text(reason)
-    is_broken.clear()
+    obstacles[0].clear()
     with suppress(TimedOut):  # it may have tried by itself just now
         retry.click(timeout=5_000)
     expect(alert).to_have_count(0)
@@ -1513,24 +1496,17 @@ def test_a_panel_that_fails_says_why_leaves_the_others_alone_and_can_be_retried(
 def test_a_panel_that_failed_is_there_again_without_anybody_pressing_a_button(
     open_page: OpenPage, past: Past
 ) -> None:
-    is_broken = threading.Event()
-    is_broken.set()
-
-    def answer(route: Route) -> None:
-        if is_broken.is_set():
-            fail_with_json(route)
-        else:
-            route.continue_()
+    obstacles: list[Obstacle] = []
 
     def break_it(dash: Dashboard) -> None:
         dash.expect_trouble("Failed to load resource: .*/api/metrics")
-        dash.page.route("**/api/metrics*", answer)
+        obstacles.append(Obstacle(dash, "**/api/metrics*", fail_with_json))
 
     window = Span(past.end - 8 * MINUTE_MS, past.end - MINUTE_MS)
     dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}", before=break_it)
     alerts = dash.page.get_by_role("alert")
     expect(alerts.first).to_contain_text("the disk is on fire")
-    is_broken.clear()
+    obstacles[0].clear()
     expect(alerts).to_have_count(0, timeout=60_000)
     dash.wait_drawn()
 
@@ -1545,21 +1521,12 @@ def test_totals_of_another_window_are_not_shown_as_those_of_this_one(
     expect(totals.first).to_have_text(re.compile("[0-9]"))
     before = totals.all_inner_texts()
 
-    is_broken = threading.Event()
-    is_broken.set()
-
-    def answer(route: Route) -> None:
-        if is_broken.is_set():
-            fail_with_json(route)
-        else:
-            route.continue_()
-
     dash.expect_trouble("Failed to load resource: .*/api/summary")
-    dash.page.route("**/api/summary*", answer)
+    outage = Obstacle(dash, "**/api/summary*", fail_with_json)
     dash.page.keyboard.press("ArrowLeft")
     expect(totals).to_have_text(["\u2013"] * len(before))
     expect(tile).not_to_contain_text("/s")
-    is_broken.clear()
+    outage.clear()
     expect(totals.first).to_have_text(re.compile("[0-9]"), timeout=60_000)
     expect(tile).to_contain_text("/s")
     assert totals.all_inner_texts() != before
@@ -1580,44 +1547,27 @@ def test_a_page_is_not_called_live_where_nothing_has_come_yet(
 # --------------------------------------------------------------------------------------
 
 
-class Held:
-    """Keeps the answers to questions about more than two hours back until they are let go.
+def hold_long_questions(dash: Dashboard) -> Obstacle:
+    """Keep the answers to questions about more than two hours back."""
 
-    To be made before the page is loaded: requests escape that are under way when a first route
-    is set.
-    """
-
-    def __init__(self, dash: Dashboard) -> None:
-        self.routes: list[Route] = []
-        self._dash = dash
-        dash.page.route(self._is_long, lambda route: self.routes.append(route))
-
-    @staticmethod
-    def _is_long(url: str) -> bool:
+    def is_long(url: str) -> bool:
         match = re.search(r"/api/metrics\?.*start=(\d+)&end=(\d+)", url)
-        return bool(match) and now_ms() - int(match[1]) > 2 * HOUR_MS  # type: ignore[index]
+        return match is not None and now_ms() - int(match[1]) > 2 * HOUR_MS
 
-    def wait(self, count: int) -> None:
-        address = self._dash.page.url
-        what = f"{count} questions about a longer time than {address} has"
-        self._dash.wait_until(lambda: len(self.routes) >= count, what)
-
-    def let_go(self) -> None:
-        for route in self.routes:
-            with suppress(Exception):  # the page may have hung up
-                route.continue_()
-        self.routes.clear()
+    return Obstacle(dash, is_long)
 
 
 def test_a_late_answer_to_an_old_question_is_thrown_away(open_page: OpenPage, past: Past) -> None:
-    held: list[Held] = []
-    dash = open_page(past.zaidash, "?range=15m", before=lambda dash: held.append(Held(dash)))
+    held: list[Obstacle] = []
+    dash = open_page(
+        past.zaidash, "?range=15m", before=lambda dash: held.append(hold_long_questions(dash))
+    )
     dash.wait_drawn()
     dash.page.keyboard.press("4")
     held[0].wait(3)
     dash.page.keyboard.press("1")
     dash.wait_until(lambda: is_window(dash, 5 * MINUTE_MS), "five minutes")
-    held[0].let_go()
+    held[0].clear()
     watched_until = now_ms() + 1_500
     while now_ms() < watched_until:
         assert is_window(dash, 5 * MINUTE_MS), "the old answer was drawn"
@@ -1626,21 +1576,32 @@ def test_a_late_answer_to_an_old_question_is_thrown_away(open_page: OpenPage, pa
     assert "range=5m" in dash.page.url
 
 
-def test_the_old_picture_stays_until_the_new_one_is_there(open_page: OpenPage, past: Past) -> None:
-    held: list[Held] = []
-    dash = open_page(past.zaidash, "?range=15m", before=lambda dash: held.append(Held(dash)))
+def test_the_old_picture_stays_and_says_so_until_the_new_one_is_there(
+    open_page: OpenPage, past: Past
+) -> None:
+    held: list[Obstacle] = []
+    dash = open_page(
+        past.zaidash, "?range=15m", before=lambda dash: held.append(hold_long_questions(dash))
+    )
     dash.wait_drawn()
+    place = dash.panel("latency").bounding_box()
+    expect(dash.page.get_by_role("progressbar")).to_have_count(0)
     dash.page.keyboard.press("4")
     held[0].wait(3)
     now = now_ms()
     window = Span(now - 15 * MINUTE_MS, now)
     part = Span(window.start + MINUTE_MS, past.end - MINUTE_MS)
+    expect(dash.panel("latency").get_by_role("progressbar")).to_be_visible()
+    assert dash.panel("latency").bounding_box() == place, "something jumped"
     for panel in CHARTS:
+        expect(dash.panel(panel).get_by_role("progressbar")).to_be_visible()
+        expect(dash.panel(panel)).to_have_attribute("aria-busy", "true")
         expect(dash.panel(panel)).not_to_contain_text("Loading")
         assert coloured(dash, panel, part, window) > 0.9, f"{panel} is empty meanwhile"
     assert is_window(dash, 15 * MINUTE_MS)
-    held[0].let_go()
+    held[0].clear()
     dash.wait_until(lambda: is_window(dash, 6 * HOUR_MS), "six hours")
+    expect(dash.page.get_by_role("progressbar")).to_have_count(0)
 
 
 def is_window(dash: Dashboard, length_ms: int) -> bool:

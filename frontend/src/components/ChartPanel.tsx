@@ -50,7 +50,7 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
       description: describeChart(panel.title, made.lines, made.data.slice(1) as never),
     };
   }, [panel, history.timelines, before?.timelines, versions, theme, view.hidden, isLogarithmic]);
-  const state = usePanelState(history, spec.data[0].length > 0, hasValues(spec));
+  const state = usePanelState(history, spec.data[0].length > 0, hasValues(spec), before);
   return (
     <ChartCard
       {...{ panel, spec, series, shape, description, span, state, isLogarithmic }}
@@ -231,21 +231,28 @@ function hasValues({ data }: ChartSpec): boolean {
   return columns.some((column) => Array.prototype.some.call(column, (value) => value != null));
 }
 
-/** Which of its states a panel is in. */
-export function usePanelState(history: History, hasRows: boolean, hasValues = true): PanelState {
+/** Which of its states a panel is in; `before` is the window before, where there is to be one. */
+export function usePanelState(
+  history: History,
+  hasRows: boolean,
+  hasValues = true,
+  before?: History,
+): PanelState {
   const { readiness, span } = useBoard();
   const { error, retry, isLoading, question } = history;
+  // A live window before is asked for again and again, which is nobody's doing.
+  const isOld = isLoading || (before?.isLoading === true && before.question === null);
   const isYoung = span.isLive && (readiness.data ?? []).includes("no scrape yet");
   const isAnswered = question !== null;
   return useMemo(() => {
     if (error !== null) return { kind: "failed", error, retry };
     if (!isAnswered || (isLoading && !hasRows)) return { kind: "loading" };
-    if (hasRows && hasValues) return { kind: "ready" };
+    if (hasRows && hasValues) return { kind: "ready", isOld };
     if (hasRows) return { kind: "empty", text: NO_VALUES };
     return isYoung
       ? { kind: "empty", text: "No data yet: the first snapshot is still to come." }
       : { kind: "empty", text: "No data in this range." };
-  }, [error, retry, isAnswered, isLoading, hasRows, hasValues, isYoung]);
+  }, [error, retry, isAnswered, isLoading, isOld, hasRows, hasValues, isYoung]);
 }
 
 /** All lines at the place of the pointer, a column per variant. */

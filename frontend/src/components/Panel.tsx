@@ -1,12 +1,12 @@
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { changeView } from "../hooks/use-view";
 import { useChoices } from "../lib/board";
 import { ErrorBoundary } from "./ErrorBoundary";
 import { IconButton } from "./IconButton";
 
-/** What a panel has instead of its content. */
+/** What a panel has instead of its content, or that the content is that of the question before. */
 export type PanelState =
-  | { readonly kind: "ready" }
+  | { readonly kind: "ready"; readonly isOld?: boolean }
   | { readonly kind: "loading" }
   | { readonly kind: "empty"; readonly text: string }
   | { readonly kind: "failed"; readonly error: string; readonly retry: () => void };
@@ -32,6 +32,7 @@ export function Panel(props: Props) {
   const { id, title, unit, state, current, actions, below, isWide = false, children } = props;
   const titleId = useId();
   const isFull = useChoices().view.panel === id;
+  const isOld = state.kind === "ready" && state.isOld === true;
   const section = useRef<HTMLElement>(null);
 
   // Who opens a panel goes on reading there, and who leaves it, where it came from.
@@ -50,10 +51,12 @@ export function Panel(props: Props) {
     <section
       ref={section}
       aria-labelledby={titleId}
+      aria-busy={isOld}
       data-panel={id}
       tabIndex={-1}
       className={`flex min-w-0 flex-col card p-3 ${isWide && !isFull ? "lg:col-span-2" : ""}`}
     >
+      {isOld && <Progress title={title} />}
       <header className="mb-1 flex flex-wrap items-center gap-x-2 gap-y-0.5">
         <h2 id={titleId} className="text-[15px] font-semibold">
           {title}
@@ -77,6 +80,19 @@ export function Panel(props: Props) {
       {below}
     </section>
   );
+}
+
+/** An answer that comes at once needs no word, ms. */
+const SOON_MS = 150;
+
+/** Says that the old picture waits for the new one, on the edge of the card. */
+function Progress({ title }: { readonly title: string }) {
+  const [isSlow, setIsSlow] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setIsSlow(true), SOON_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  return isSlow && <div role="progressbar" aria-label={`${title}: loading`} className="progress" />;
 }
 
 function Overlay({ title, state }: { title: string; state: PanelState }) {
