@@ -963,6 +963,7 @@ def history_line(minute: Row) -> dict[str, float | None]:
         "latency_p95_ms": minute["latency_p95"],
         "tokens_input": half_up(minute["token_rate_in"] * covered_s),
         "tokens_output": half_up(minute["token_rate_out"] * covered_s),
+        "covered_s": round(covered_s, 3),
     }
 
 
@@ -970,7 +971,7 @@ def check_visible_rows(dash: Dashboard, table: Table) -> None:
     """The rows in sight are the first of the file, rounded for the eye."""
     texts = dash.panel("history").locator("tbody tr[aria-rowindex]").all_inner_texts()
     assert len(texts) > 10
-    for text, (at, variant, *values) in zip(texts, table.rows, strict=False):
+    for text, (at, variant, *values, _) in zip(texts, table.rows, strict=False):
         when, told_variant, *told = text.split("\t")
         assert when.strip() == datetime.fromtimestamp(time_of(at) / 1000, UTC).strftime(
             "%Y-%m-%d %H:%M"
@@ -1012,6 +1013,7 @@ def test_the_request_history_adds_up_to_what_the_proxy_counted(
             return {name: sum(map(float, filter(None, table.column(name)))) for name in names}
 
         wait_ticks(dash, zaidash, 1)
+        check_partial_minutes(dash)
         expected = {
             "requests": scraped,
             **{f"{digit}xx": truth.count_class(digit) for digit in (2, 4, 5)},
@@ -1025,6 +1027,22 @@ def test_the_request_history_adds_up_to_what_the_proxy_counted(
             if abs(found[name] - value) > max(2, value / 100)
         }
         assert not wrong, f"on the page and in the proxy's ledger: {wrong}"
+
+
+def check_partial_minutes(dash: Dashboard) -> None:
+    """The minute under way and the one in which all began are marked, with what they cover."""
+    for _ in range(5):  # a tick may come between the two looks
+        covered = dash.table("history").column("covered_s")
+        lines = dash.panel("history").locator("tbody tr[aria-rowindex]")
+        marks = lines.evaluate_all(
+            "(rows) => rows.map((row) => row.querySelector('[role=img]')?.ariaLabel ?? '')"
+        )
+        wanted = [float(text or 60) for text in covered]
+        told = [re.fullmatch(r"not a whole minute: it covers (.+)", mark) for mark in marks]
+        if [mark is not None for mark in told] == [abs(one - 60) > 0.75 for one in wanted]:
+            assert any(told), "no minute is whole yet, and none is marked"
+            return
+    raise AssertionError(f"{marks} for minutes that cover {covered} s")
 
 
 def total_requests(zaidash: Zaidash, proxy: FakeProxy) -> int:

@@ -23,7 +23,7 @@ export function Tiles() {
   const { variants } = useChoices();
   return (
     <section aria-label="Key figures">
-      <div className="grid grid-cols-1 gap-3 sm:grid-cols-2 md:grid-cols-3 xl:grid-cols-4 min-[120rem]:grid-cols-7">
+      <div className="tiles">
         {TILES.map((tile) => (
           <ErrorBoundary key={tile.id} name={tile.title}>
             <Tile tile={tile} />
@@ -65,7 +65,7 @@ function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant:
   const level = (reading && tile.level?.(reading)) ?? "ok";
   const tell = ({ of, format }: TileSpec["values"][number]) => format(reading && of(reading));
   return (
-    <div className="mt-1" data-variant={variant}>
+    <div className="relative mt-1" data-variant={variant}>
       {variants.length > 1 && (
         <p className="flex items-center gap-1.5 text-[11px] text-muted">
           <DashSwatch index={index} />
@@ -87,7 +87,8 @@ function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant:
             <span className="inline-block min-w-[6ch]">{tell(value)}</span>
           </span>
         ))}
-        <LevelBadge level={level} />
+        {/* Where nothing has to make room for it: beside the variant's name, or the tile's. */}
+        <LevelBadge level={level} className={variants.length > 1 ? "top-0" : "-top-5"} />
       </div>
       <div className="flex items-center justify-between gap-2">
         <Change tile={tile} summary={summaries?.get(variant)} />
@@ -97,11 +98,11 @@ function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant:
   );
 }
 
-function LevelBadge({ level }: { readonly level: Level }) {
+function LevelBadge({ level, className }: { readonly level: Level; readonly className: string }) {
   if (level === "ok") return null;
   return (
     <span
-      className={`ml-auto rounded px-1.5 text-[11px] font-semibold ${level === "warning" ? "bg-warning text-warning-ink" : "bg-critical text-critical-ink"}`}
+      className={`absolute right-0 ${className} rounded px-1.5 text-[11px] font-semibold ${level === "warning" ? "bg-warning text-warning-ink" : "bg-critical text-critical-ink"}`}
     >
       {level === "warning" ? "▲ high" : "‼ critical"}
     </span>
@@ -170,19 +171,16 @@ function Spark({ tile, variant }: { readonly tile: TileSpec; readonly variant: s
 function Comparison() {
   const { summaries, variants } = useBoard();
   const [first, ...others] = variants;
-  const base = first === undefined ? undefined : summaries?.get(first);
-  if (first === undefined || !base) return null;
+  if (first === undefined) return null;
   return (
     <aside aria-label="Comparison of variants" className="card px-3 py-2 min-[120rem]:col-span-7">
       {others.map((variant) => {
-        const summary = summaries?.get(variant);
-        const parts = summary ? compareTotals(summary, base) : [];
+        const parts = compareTotals(summaries?.get(variant), summaries?.get(first));
         return (
           <section key={variant} className="mb-1">
             <h2 className="text-xs font-medium text-muted">
               {variant} against {first}
             </h2>
-            {parts.length === 0 && <p className="text-muted">not known yet</p>}
             <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 min-[120rem]:flex min-[120rem]:gap-x-2">
               {parts.map(({ what, change }) => (
                 <Fragment key={what}>

@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
 import type { Columns } from "../api/types";
-import { type MinuteKey, type MinuteRow, minuteRows, NEWEST_FIRST, sortRows } from "./minutes";
+import {
+  isPartial,
+  type MinuteKey,
+  type MinuteRow,
+  minuteRows,
+  NEWEST_FIRST,
+  sortRows,
+} from "./minutes";
 import { Timeline } from "./timeline";
 
 const FIELDS = [
@@ -33,6 +40,7 @@ describe("a line of the request history", () => {
     expect(row).toEqual({
       time: 0,
       variant: "canary",
+      covered: 60,
       requests: 150,
       ok: 90,
       redirects: 15,
@@ -48,6 +56,20 @@ describe("a line of the request history", () => {
   it("counts what a minute with lost scrapes really covers", () => {
     const [row] = rowsOf({ elapsed_s: [45], req_rate: [2] });
     expect(row?.requests).toBe(90);
+  });
+
+  it.each([
+    ["a whole one", 60, 5, false],
+    ["a whole one whose scrapes came a little late", 60.7, 5, false],
+    ["one that is not over", 55, 5, true],
+    ["one that is not over, of scrapes every second", 59, 1, true],
+    ["one in which scraping began", 12.5, 5, true],
+    ["one that ended an outage, with all that was counted in it", 95, 5, true],
+    ["one as long as a tick of two minutes", 120, 120, false],
+    ["one of which it is not known", null, 5, false],
+  ])("is marked where it is not a whole minute: %s", (_, covered, intervalS, isMarked) => {
+    const [row] = rowsOf({ elapsed_s: [covered], req_rate: [2] });
+    expect(row && isPartial(row, intervalS)).toBe(isMarked);
   });
 
   it("has the error rate of this minute alone, and zero where there were no requests", () => {
@@ -96,6 +118,7 @@ describe("the order of lines", () => {
   const line = (time: number, variant: string, requests: number | null): MinuteRow => ({
     time,
     variant,
+    covered: 60,
     requests,
     ok: null,
     redirects: null,

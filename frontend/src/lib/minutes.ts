@@ -5,6 +5,7 @@ import type { Timeline } from "./timeline";
 export interface MinuteRow {
   readonly time: number; // begin, ms
   readonly variant: string;
+  readonly covered: number | null; // s that the counts are about
   readonly requests: number | null;
   readonly ok: number | null; // 2xx
   readonly redirects: number | null; // 3xx
@@ -54,6 +55,7 @@ export function minuteRows(variant: string, timeline: Timeline): MinuteRow[] {
     return {
       time,
       variant,
+      covered,
       requests: total(rates[i]),
       ok: total(rateByClass?.["2"]),
       redirects: total(rateByClass?.["3"]),
@@ -65,6 +67,14 @@ export function minuteRows(variant: string, timeline: Timeline): MinuteRow[] {
       tokensOut: total(outputs[i]),
     };
   });
+}
+
+/**
+ * Whether the counts of a minute are about more or less than it by a tick: it is not over yet, or the
+ * scraping began or stopped in it, or went on after an outage.
+ */
+export function isPartial({ covered }: MinuteRow, intervalS: number): boolean {
+  return covered !== null && Math.abs(covered - 60) > 0.75 * Math.max(intervalS, 1);
 }
 
 type Rates = Readonly<Record<string, number>>;

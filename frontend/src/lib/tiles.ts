@@ -8,6 +8,7 @@ import {
   formatPerSecond,
   formatPoints,
   formatRatio,
+  NOTHING,
 } from "./format";
 import { ERROR_RATE, type Level, levelOf, UTILIZATION } from "./level";
 import { lengthOf, type Span } from "./time";
@@ -164,15 +165,20 @@ function named(name: string, change: string | null): string | null {
   return change && `${name} ${change}`;
 }
 
-/** How one variant stands to another over a window; what is not known is left out. */
-export function compareTotals(one: Totals, other: Totals): { what: string; change: string }[] {
+/** How one variant stands to another over a window: as many lines whatever is known of it. */
+export function compareTotals(
+  one: Totals | undefined,
+  other: Totals | undefined,
+): { what: string; change: string }[] {
+  const told = (change: typeof formatChange, of: (totals: Totals) => number | null) =>
+    (one && other && change(of(one), of(other))) ?? NOTHING;
   return [
-    { what: "p50", change: formatChange(one.latency_p50, other.latency_p50) },
-    { what: "p95", change: formatChange(one.latency_p95, other.latency_p95) },
-    { what: "p99", change: formatChange(one.latency_p99, other.latency_p99) },
-    { what: "errors", change: formatPoints(one.error_rate_pct, other.error_rate_pct) },
-    { what: "requests", change: formatChange(one.req_rate, other.req_rate) },
-  ].flatMap(({ what, change }) => (change === null ? [] : [{ what, change }]));
+    { what: "p50", change: told(formatChange, (totals) => totals.latency_p50) },
+    { what: "p95", change: told(formatChange, (totals) => totals.latency_p95) },
+    { what: "p99", change: told(formatChange, (totals) => totals.latency_p99) },
+    { what: "errors", change: told(formatPoints, (totals) => totals.error_rate_pct) },
+    { what: "requests", change: told(formatChange, (totals) => totals.req_rate) },
+  ];
 }
 
 /** An SVG path of values, broken where there is none. */

@@ -8,9 +8,16 @@ import { changeView } from "../hooks/use-view";
 import { useBoard } from "../lib/board";
 import { isoTime, toCsv } from "../lib/csv";
 import { type Format, formatCount, formatMs, formatPercent } from "../lib/format";
-import { type MinuteKey, type MinuteRow, minuteRows, type Sorting, sortRows } from "../lib/minutes";
+import {
+  isPartial,
+  type MinuteKey,
+  type MinuteRow,
+  minuteRows,
+  type Sorting,
+  sortRows,
+} from "../lib/minutes";
 import { firstMinute, planMinutes } from "../lib/plan";
-import { formatClock, formatDate } from "../lib/time";
+import { formatClock, formatDate, formatDuration } from "../lib/time";
 import { byTime, Timeline } from "../lib/timeline";
 import { keptOf } from "../lib/view";
 
@@ -91,8 +98,9 @@ export function HistoryPanel() {
       isoTime(row.time),
       row.variant,
       ...COLUMNS.map(({ key }) => row[key]),
+      row.covered === null ? null : Number(row.covered.toFixed(3)),
     ]);
-    const header = ["minute", "variant", ...COLUMNS.map(({ name }) => name)];
+    const header = ["minute", "variant", ...COLUMNS.map(({ name }) => name), "covered_s"];
     downloadCsv(HISTORY, toCsv(header, lines), live.now());
   };
   const sortBy = useCallback(
@@ -120,7 +128,12 @@ export function HistoryPanel() {
       }
     >
       <div ref={seenRef} className={view.panel === HISTORY ? "min-h-96 flex-1 basis-0" : "h-96"}>
-        <VirtualTable rows={rows} sorting={sorting} onSort={sortBy} />
+        <VirtualTable
+          rows={rows}
+          intervalS={config.scrape_interval}
+          sorting={sorting}
+          onSort={sortBy}
+        />
       </div>
     </Panel>
   );
@@ -128,11 +141,13 @@ export function HistoryPanel() {
 
 interface TableProps {
   readonly rows: readonly MinuteRow[];
+  readonly intervalS: number;
   readonly sorting: Sorting;
   readonly onSort: (key: MinuteKey) => void;
 }
 
-const VirtualTable = memo(function VirtualTable({ rows, sorting, onSort }: TableProps) {
+const VirtualTable = memo(function VirtualTable(props: TableProps) {
+  const { rows, intervalS, sorting, onSort } = props;
   const box = useRef<HTMLDivElement>(null);
   const [{ top, height }, setSight] = useState({ top: 0, height: 400 });
   const look = useCallback(() => {
@@ -154,7 +169,7 @@ const VirtualTable = memo(function VirtualTable({ rows, sorting, onSort }: Table
       aria-label={`${TITLE}, scrollable`}
       tabIndex={0}
       data-scrolls
-      className="h-full overflow-auto rounded border border-line -outline-offset-2"
+      className="scrolls h-full rounded border border-line -outline-offset-2"
       onScroll={look}
     >
       <table
@@ -185,6 +200,9 @@ const VirtualTable = memo(function VirtualTable({ rows, sorting, onSort }: Table
             >
               <td className="px-2 text-left whitespace-nowrap">
                 {formatDate(row.time)} {formatClock(row.time)}
+                <span className="inline-block w-4">
+                  {isPartial(row, intervalS) && <Partial covered={row.covered ?? 0} />}
+                </span>
               </td>
               <td className="px-2 text-left">{row.variant}</td>
               {COLUMNS.map(({ key, format }) => (
@@ -205,6 +223,16 @@ const VirtualTable = memo(function VirtualTable({ rows, sorting, onSort }: Table
   );
 });
 
+/** Marks a minute whose counts are not those of sixty seconds. */
+function Partial({ covered }: { readonly covered: number }) {
+  const words = `not a whole minute: it covers ${formatDuration(Math.round(covered) * 1000)}`;
+  return (
+    <span role="img" aria-label={words} title={words} className="cursor-help pl-1 text-muted">
+      …
+    </span>
+  );
+}
+
 function SortHeader(props: {
   readonly name: MinuteKey;
   readonly title: string;
@@ -214,6 +242,12 @@ function SortHeader(props: {
   const { name, title, sorting, onSort } = props;
   const isSorted = sorting.key === name;
   const isText = name === "time" || name === "variant";
+  // On the side where it does not move the title away from what stands below it.
+  const arrow = (
+    <span aria-hidden="true" className="inline-block w-3">
+      {isSorted ? (sorting.isDescending ? "↓" : "↑") : ""}
+    </span>
+  );
   return (
     <th
       scope="col"
@@ -225,10 +259,9 @@ function SortHeader(props: {
         className="whitespace-nowrap -outline-offset-2"
         onClick={() => onSort(name)}
       >
+        {!isText && arrow}
         {title}
-        <span aria-hidden="true" className="inline-block w-3">
-          {isSorted ? (sorting.isDescending ? "↓" : "↑") : ""}
-        </span>
+        {isText && arrow}
       </button>
     </th>
   );

@@ -39,7 +39,7 @@ const TargetsCard = memo(function TargetsCard({ data, error, refresh, variants, 
       state={stateOf(data, error, refresh)}
     >
       <section
-        className="min-h-16 overflow-x-auto"
+        className="scrolls min-h-16"
         aria-label="Targets, scrollable"
         tabIndex={0}
         data-scrolls
