@@ -3,7 +3,7 @@ import { chartOf, type Source } from "../lib/chart-data";
 import { Timeline, type Value } from "../lib/timeline";
 import { latency } from "../panels/latency";
 import { requests } from "../panels/requests";
-import { chartCsv } from "./export";
+import { chartCsv, legendOf, wrap } from "./export";
 
 const START = Date.UTC(2026, 10, 23, 14, 5);
 const SPAN = { start: START, end: START + 60_000 };
@@ -137,5 +137,36 @@ describe("a chart's CSV file", () => {
 
   it("is only a header where nothing is drawn", () => {
     expect(csvOf([source("production", [])])).toEqual(["time,production p95"]);
+  });
+});
+
+describe("the legend of a picture", () => {
+  const ROWS: [number, Value][] = [[0, 1]];
+  const linesOf = (hidden: readonly string[], sources: readonly Source[]) =>
+    chartOf(latency, sources, SPAN, { ...ONLY_P95, hidden: new Set(hidden) }).lines;
+
+  it("has each series once, then the pattern of each variant, solid and dashed", () => {
+    const lines = linesOf(["latency:p99"], [source("production", ROWS), source("canary", ROWS)]);
+    const legend = legendOf(lines, "#000000", "#777777");
+    expect(legend.map(({ label }) => label)).toEqual(["p50", "p95", "production", "canary"]);
+    expect(legend.map(({ dash }) => dash)).toEqual([null, null, [], [7, 4]]);
+    expect(new Set(legend.slice(0, 2).map(({ colour }) => colour)).size).toBe(2);
+  });
+
+  it("names the window before where there is one", () => {
+    const lines = linesOf([], [source("production", ROWS), source("production", ROWS, 60_000)]);
+    const labels = legendOf(lines, "#000000", "#777777").map(({ label }) => label);
+    expect(labels).toEqual(["p50", "p95", "p99", "production", "before (faint)"]);
+  });
+});
+
+describe("what does not fit into a row", () => {
+  it.each([
+    ["stays in it as long as there is room", [40, 40], ["0:0", "0:50"]],
+    ["goes to the next", [40, 40, 40], ["0:0", "0:50", "1:0"]],
+    ["has a row of its own where it is wider than any", [10, 500, 10], ["0:0", "1:0", "2:0"]],
+    ["is nothing", [], []],
+  ])("%s", (_, widths, places) => {
+    expect(wrap(widths, 10, 100).map(({ x, row }) => `${row}:${x}`)).toEqual(places);
   });
 });

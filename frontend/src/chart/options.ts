@@ -5,7 +5,8 @@ import type { Colours } from "../lib/theme";
 import { DAY_MS, formatClock, formatDate, type Span } from "../lib/time";
 import type { Axis, ChartSpec, Line } from "./spec";
 
-export const FONT = '11px ui-sans-serif, system-ui, "Segoe UI", Roboto, sans-serif';
+export const FAMILY = 'ui-sans-serif, system-ui, "Segoe UI", Roboto, sans-serif';
+export const FONT = `11px ${FAMILY}`;
 
 /** Width of a value axis in px: the same on all charts, so that their times stand in line. */
 export const AXIS_PX = 58;

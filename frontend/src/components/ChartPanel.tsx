@@ -1,6 +1,6 @@
 import { memo, type RefObject, useMemo, useRef } from "react";
 import type uPlot from "uplot";
-import { chartCsv, downloadCsv, downloadPng } from "../chart/export";
+import { chartCsv, downloadCsv, downloadPng, legendOf } from "../chart/export";
 import { lineOptions } from "../chart/options";
 import { Plot } from "../chart/Plot";
 import type { ChartSpec } from "../chart/spec";
@@ -111,9 +111,10 @@ const ChartCard = memo(function ChartCard(props: CardProps) {
             title="Save as PNG"
             label={`${panel.title}: save as PNG`}
             onClick={() => {
-              const caption = { title: `${panel.title}, ${panel.unit}`, legend: series };
-              const charts = chart.current ? [chart.current] : [];
-              downloadPng(panel.id, charts, caption, colours, live.now());
+              const { title, unit } = panel;
+              const legend = legendOf(spec.lines, colours.ink, colours.muted);
+              const parts = chart.current ? [{ chart: chart.current, label: null }] : [];
+              downloadPng(panel.id, parts, { title, unit, span, legend }, colours, live.now());
             }}
           />
         </>

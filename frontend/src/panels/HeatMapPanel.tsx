@@ -21,6 +21,7 @@ import type { Timeline } from "../lib/timeline";
 export const HEAT_MAP = "heat-map";
 
 const TITLE = "Latency distribution";
+const UNIT = "requests by duration";
 
 /** How many requests took how long: a map of time and bucket for each variant. */
 export function HeatMapPanel({ turn }: { readonly turn: number }) {
@@ -50,16 +51,23 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
     );
   };
   const savePng = () => {
-    const made = variants.flatMap((variant) => charts.current.get(variant)?.current ?? []);
-    const legend = variants.map((label) => ({ label, colour: colours.blue }));
-    downloadPng(HEAT_MAP, made, { title: TITLE, legend }, colours, live.now());
+    const parts = variants.flatMap((label) => {
+      const chart = charts.current.get(label)?.current;
+      return chart ? [{ chart, label }] : [];
+    });
+    const [few = "", many = ""] = colours.heat;
+    const legend = [
+      { label: "few", colour: few, dash: null },
+      { label: "many", colour: many, dash: null },
+    ];
+    downloadPng(HEAT_MAP, parts, { title: TITLE, unit: UNIT, span, legend }, colours, live.now());
   };
 
   return (
     <Panel
       id={HEAT_MAP}
       title={TITLE}
-      unit="requests by duration"
+      unit={UNIT}
       state={usePanelState(history, bounds.length > 0)}
       current={<Current tell={({ latency_p50 }) => `p50 ${formatMs(latency_p50)}`} />}
       actions={
