@@ -1750,6 +1750,35 @@ def test_a_narrow_screen_shows_everything_without_scrolling_sideways(
     assert_fits(desk)
 
 
+#: What is wrong with the grid of key figures: rows that end early, figures that are cut off.
+CROOKED = """() => {
+  const grid = document.querySelector(".tiles");
+  const ends = new Map();
+  for (const tile of grid.children) {
+    const { top, right } = tile.getBoundingClientRect();
+    ends.set(top, Math.max(right, ends.get(top) ?? 0));
+  }
+  const { right } = grid.getBoundingClientRect();
+  return [
+    ...[...ends.values()].filter((end) => Math.abs(end - right) > 1).map((end) => `ends at ${end}`),
+    ...[...grid.children].filter((tile) => tile.scrollWidth > tile.clientWidth)
+      .map((tile) => `cuts ${tile.innerText}`),
+  ];
+}"""
+
+
+def test_key_figures_fill_their_rows_and_fit_on_every_screen(
+    demo: Zaidash, window: Window, open_desk: OpenDesk
+) -> None:
+    for variant in ("", "&variant=canary"):
+        desk = open_desk(demo, window.query + variant, viewport=NARROW)
+        for width in (360, 640, 768, 1024, 1280, 1440, 1920, 2240, 2560):
+            desk.page.set_viewport_size({"width": width, "height": 900})
+            desk.page.evaluate(TWO_FRAMES)
+            assert desk.page.evaluate(CROOKED) == [], (width, variant)
+            assert_fits(desk)
+
+
 def test_a_4k_screen_is_used(demo: Zaidash, window: Window, open_desk: OpenDesk) -> None:
     desk = open_desk(demo, window.query, viewport=HUGE)
     assert_fits(desk)

@@ -147,7 +147,7 @@ interface TotalsProps {
 /** What there was in all in the window; as high before it is known as afterwards. */
 function Totals({ variants, totals, summaries }: TotalsProps) {
   return (
-    <table className="w-full table-fixed text-xs text-muted">
+    <table className="mt-1 w-full table-fixed text-xs text-muted">
       <caption className="sr-only">in all</caption>
       <thead>
         <tr>

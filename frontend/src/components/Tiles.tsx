@@ -173,7 +173,7 @@ function Comparison() {
   const [first, ...others] = variants;
   if (first === undefined) return null;
   return (
-    <aside aria-label="Comparison of variants" className="card px-3 py-2 min-[120rem]:col-span-7">
+    <aside aria-label="Comparison of variants" className="card px-3 py-2 min-[140rem]:col-span-7">
       {others.map((variant) => {
         const parts = compareTotals(summaries?.get(variant), summaries?.get(first));
         return (
@@ -181,11 +181,11 @@ function Comparison() {
             <h2 className="text-xs font-medium text-muted">
               {variant} against {first}
             </h2>
-            <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 min-[120rem]:flex min-[120rem]:gap-x-2">
+            <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 min-[140rem]:flex min-[140rem]:gap-x-2">
               {parts.map(({ what, change }) => (
                 <Fragment key={what}>
                   <dt className="text-muted">{what}</dt>
-                  <dd className="font-semibold min-[120rem]:mr-6">{change}</dd>
+                  <dd className="font-semibold min-[140rem]:mr-6">{change}</dd>
                 </Fragment>
               ))}
             </dl>

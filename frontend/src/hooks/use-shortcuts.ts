@@ -11,7 +11,7 @@ export const SHORTCUTS = [
   { keys: "c", does: "canary, or the second variant" },
   { keys: "b", does: "both, or all variants" },
   { keys: "Space", does: "pause and resume" },
-  { keys: "← →", does: "pan by a quarter of the window; → ends live" },
+  { keys: "← →", does: "pan by a quarter of the window, up to live" },
   { keys: "Esc", does: "leave the full screen, then the window" },
   { keys: "t", does: "theme: system, light, dark" },
   { keys: "?", does: "this list" },
