@@ -23,24 +23,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import ROOT, Table, megabytes, milliseconds, run_proxy, say
 from history_rows import VARIANTS
 from playwright.sync_api import Browser, CDPSession, Page, ViewportSize, sync_playwright
-from support import Zaidash, eventually, run_zaidash
+from support import Zaidash, eventually, launch_chromium, run_zaidash
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LAPTOP = ViewportSize(width=1440, height=1000)
 SCREEN = ViewportSize(width=1920, height=1080)
 #: How often each is opened and changed, and how many ticks are looked at.
@@ -207,9 +196,7 @@ def main() -> int:
     table = Table("bench_page: about 220 s")
     measure_files(table)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=list(CHROMIUM_ARGS)
-        )
+        browser = launch_chromium(playwright.chromium)
         with run_zaidash("--demo", env={"LOG_LEVEL": "warning"}) as demo:
             say(f"Chromium {browser.version}")
             eventually(lambda: all(s["healthy"] for s in demo.json("/api/status").values()))

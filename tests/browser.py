@@ -38,10 +38,17 @@ from urllib.parse import urlsplit
 
 import pytest
 from needs import give_up
-from support import Zaidash
+from support import CHROMIUM, Zaidash, launch_chromium
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route
+    from playwright.sync_api import (
+        Browser,
+        BrowserContext,
+        Locator,
+        Page,
+        Route,
+        ViewportSize,
+    )
 
 try:
     from playwright.sync_api import TimeoutError as TimedOut
@@ -53,7 +60,8 @@ except ImportError:  # then the fixture `chromium` skips or fails
     expect = sync_playwright = TimedOut = None  # type: ignore
 
 __all__ = [
-    "CHROMIUM",
+    "CHART_FIELDS",
+    "SCREEN",
     "SERVER_GONE",
     "WAIT_S",
     "Dashboard",
@@ -66,16 +74,8 @@ __all__ = [
     "open_page",
 ]
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+#: The size of a screen where a test says nothing else.
+SCREEN: ViewportSize = {"width": 1280, "height": 900}
 
 #: How long anything on a page may take before the test fails; the machine may be busy.
 WAIT_S = 30.0
@@ -91,6 +91,25 @@ SERVER_GONE = r"Failed to load resource: net::ERR_(CONNECTION_|EMPTY_RESPONSE|IN
 
 #: What it may log while the service ends.
 _SERVICE_ENDS = rf"{SERVER_GONE}|status of 503"
+
+#: Fields of the charts of lines, by panel and what a line is called.
+CHART_FIELDS: dict[str, dict[str, str]] = {
+    "latency": {"p50": "latency_p50", "p95": "latency_p95", "p99": "latency_p99"},
+    "tokens": {
+        "input": "token_rate_in",
+        "output": "token_rate_out",
+        "cache read": "token_rate_cache_read",
+        "cache write": "token_rate_cache_write",
+    },
+    "concurrency": {
+        "under way": "concurrent_requests",
+        "max workers": "max_workers",
+        "utilisation": "worker_utilization",
+    },
+    "rate-limit": {"limit": "rate_limit_rps", "requests": "req_rate"},
+    "errors": {"error rate (5xx)": "error_rate_pct"},
+    "sizes": {"request": "request_size_avg", "response": "response_size_avg"},
+}
 
 T = TypeVar("T")
 
@@ -240,12 +259,12 @@ class Obstacle:
         self.held: list[Route] = []
         self.is_there = is_there
         self._dash = dash
-        self._answer = answer or self.held.append
+        self.answer = answer or self.held.append
         dash.page.route(matching, self._meet)
 
     def _meet(self, route: Route) -> None:
         if self.is_there:
-            self._answer(route)
+            self.answer(route)
         else:
             route.continue_()
 
@@ -290,9 +309,7 @@ def chromium() -> Iterator[Browser]:
         give_up(f"there is no Chromium at {CHROMIUM}")
     expect.set_options(timeout=WAIT_S * 1000)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=list(CHROMIUM_ARGS)
-        )
+        browser = launch_chromium(playwright.chromium)
         yield browser
         browser.close()
 
@@ -310,7 +327,7 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
         before: Callable[[Dashboard], object] | None = None,
         **options: Any,
     ) -> Dashboard:
-        options.setdefault("viewport", {"width": 1280, "height": 900})
+        options.setdefault("viewport", SCREEN)
         context = chromium.new_context(**options)
         contexts.append(context)
         context.set_default_timeout(WAIT_S * 1000)

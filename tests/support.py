@@ -18,8 +18,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserType
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "zaidash.py"
@@ -93,6 +96,27 @@ def get(
         return Reply(response.status, response.headers, response.read())
     finally:
         connection.close()
+
+
+# --------------------------------------------------------------------------------------
+# Chromium
+# --------------------------------------------------------------------------------------
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def launch_chromium(chromium: BrowserType, **options: Any) -> Browser:
+    """Start Debian's Chromium; Playwright's own is not downloaded."""
+    return chromium.launch(executable_path=str(CHROMIUM), args=list(CHROMIUM_ARGS), **options)
 
 
 # --------------------------------------------------------------------------------------

@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from browser import SERVER_GONE, Dashboard, Obstacle, OpenPage, Table, TimedOut, expect
+from browser import (
+    CHART_FIELDS,
+    SERVER_GONE,
+    Dashboard,
+    Obstacle,
+    OpenPage,
+    Table,
+    TimedOut,
+    expect,
+)
 from fake_proxy import FakeProxy, generate_traffic
 from support import Zaidash, eventually, free_port, run_zaidash
 
@@ -611,26 +620,7 @@ CHARTS = (
     "sizes",
 )
 
-#: Fields of the charts of lines, by panel and what a line is called.
-LINES: dict[str, dict[str, str]] = {
-    "latency": {"p50": "latency_p50", "p95": "latency_p95", "p99": "latency_p99"},
-    "tokens": {
-        "input": "token_rate_in",
-        "output": "token_rate_out",
-        "cache read": "token_rate_cache_read",
-        "cache write": "token_rate_cache_write",
-    },
-    "concurrency": {
-        "under way": "concurrent_requests",
-        "max workers": "max_workers",
-        "utilisation": "worker_utilization",
-    },
-    "rate-limit": {"limit": "rate_limit_rps", "requests": "req_rate"},
-    "errors": {"error rate (5xx)": "error_rate_pct"},
-    "sizes": {"request": "request_size_avg", "response": "response_size_avg"},
-}
-
-#: The same for events per minute, with the totals that they are increases of.
+#: Lines of events per minute, with the totals that they are increases of.
 EVENT_LINES: dict[str, dict[str, str]] = {
     "rate-limit": {
         "rejections": "rate_limit_rejections",
@@ -679,7 +669,7 @@ def check_lines(dash: Dashboard, shown: Shown, is_live: bool) -> None:
     """Compare all values of all charts of lines with the API's."""
     times = shown.times(is_live)
     assert len(times) > 50, "there is too little to compare"
-    for panel, lines in LINES.items():
+    for panel, lines in CHART_FIELDS.items():
         columns = cells(dash.table(panel))
         for variant in VARIANTS:
             for label, field in lines.items():
@@ -1415,12 +1405,14 @@ def test_storage_trouble_is_said_with_its_reason_while_charts_go_on(
         with closing(sqlite3.connect(zaidash.db_path, isolation_level=None, timeout=10)) as other:
             other.execute("BEGIN EXCLUSIVE")
             reason = eventually(partial(storage_problem, zaidash), 20, "the problem")
-            dash = open_page(zaidash, "?range=5m")
+            dash = open_page(zaidash, "?range=5m", before=lambda dash: dash.page.clock.install())
             banner = dash.page.get_by_text(re.compile("^storage"))
             expect(banner).to_contain_text(reason)
             wait_ticks(dash, zaidash, 3)
             dash.wait_connection("live")
             other.execute("ROLLBACK")
+        dash.wait_until(lambda: not storage_problem(zaidash), "the end of the problem")
+        dash.page.clock.fast_forward(10_000)  # to the next time that the page asks
         expect(banner).to_have_count(0)
         assert_every_tick_once(times_in(dash), ticks(zaidash))
 
@@ -1452,46 +1444,51 @@ def log_in(route: Route) -> None:
     route.fulfill(status=200, content_type="text/html", body="<!doctype html><h1>Log in</h1>")
 
 
+class Failure(NamedTuple):
+    """An answer that is none, and what the page says of it."""
+
+    answer: Callable[[Route], None]
+    reason: str
+
+
 FAILURES: list[Any] = [
-    pytest.param("heat-map", "latency_buckets", fail_with_json, "the disk is on fire", id="a 500"),
-    pytest.param("requests", "status_code_rates", fail_with_page, "502", id="a proxy's 502"),
-    pytest.param(
-        "requests",
-        "status_code_rates",
-        half_an_answer,
-        "/api/metrics answered with data that break off after 23 characters",
-        id="half a JSON",
-    ),
     pytest.param(
         "heat-map",
         "latency_buckets",
-        log_in,
-        "/api/metrics answered with a web page, as a proxy or a login in between does",
-        id="a login page",
+        [
+            Failure(fail_with_json, "the disk is on fire"),
+            Failure(log_in, "/api/metrics answered with a web page, as a proxy or a login"),
+        ],
+        id="a 500, a login page",
+    ),
+    pytest.param(
+        "requests",
+        "status_code_rates",
+        [
+            Failure(fail_with_page, "502"),
+            Failure(half_an_answer, "/api/metrics answered with data that break off after 23"),
+        ],
+        id="a proxy's 502, half a JSON",
     ),
 ]
 
 
-@pytest.mark.parametrize(("failing", "fields", "fail", "reason"), FAILURES)
+@pytest.mark.parametrize(("failing", "fields", "failures"), FAILURES)
 def test_a_panel_that_fails_says_why_leaves_the_others_alone_and_can_be_retried(
-    open_page: OpenPage,
-    past: Past,
-    failing: str,
-    fields: str,
-    fail: Callable[[Route], None],
-    reason: str,
+    open_page: OpenPage, past: Past, failing: str, fields: str, failures: Sequence[Failure]
 ) -> None:
     obstacles: list[Obstacle] = []
+    first, second = failures
 
     def break_it(dash: Dashboard) -> None:
         dash.expect_trouble(r"Failed to load resource: .*/api/metrics.*fields=" + fields)
-        obstacles.append(Obstacle(dash, asks_for(fields), fail))
+        obstacles.append(Obstacle(dash, asks_for(fields), first.answer))
 
     window = Span(past.end - 8 * MINUTE_MS, past.end - MINUTE_MS)
     dash = open_page(past.zaidash, f"?start={window.start}&end={window.end}", before=break_it)
     alert = dash.panel(failing).get_by_role("alert")
     expect(alert).to_contain_text("Failed")
-    expect(alert).to_contain_text(reason)
+    expect(alert).to_contain_text(first.reason)
     dash.wait_drawn()
     part = Span(window.start + MINUTE_MS, window.end - MINUTE_MS)
     for panel in CHARTS:
@@ -1500,9 +1497,10 @@ def test_a_panel_that_fails_says_why_leaves_the_others_alone_and_can_be_retried(
             assert coloured(dash, panel, part, window) > 0.9, f"{panel} is empty"
     expect(dash.page.get_by_role("alert")).to_have_count(1)
 
+    obstacles[0].answer = second.answer
     retry = alert.get_by_role("button", name=re.compile("Retry"))
     retry.click()
-    expect(alert).to_contain_text(reason)
+    expect(alert).to_contain_text(second.reason)
     obstacles[0].clear()
     with suppress(TimedOut):  # it may have tried by itself just now
         retry.click(timeout=5_000)
@@ -1518,6 +1516,7 @@ def test_a_panel_that_failed_is_there_again_without_anybody_pressing_a_button(
 
     def break_it(dash: Dashboard) -> None:
         dash.expect_trouble("Failed to load resource: .*/api/metrics")
+        dash.page.clock.install()
         obstacles.append(Obstacle(dash, "**/api/metrics*", fail_with_json))
 
     window = Span(past.end - 8 * MINUTE_MS, past.end - MINUTE_MS)
@@ -1525,6 +1524,7 @@ def test_a_panel_that_failed_is_there_again_without_anybody_pressing_a_button(
     alerts = dash.page.get_by_role("alert")
     expect(alerts.first).to_contain_text("the disk is on fire")
     obstacles[0].clear()
+    dash.page.clock.fast_forward(15_000)  # it waits longer than for a tick, in case it is too much
     expect(alerts).to_have_count(0, timeout=60_000)
     dash.wait_drawn()
 
