@@ -1658,17 +1658,35 @@ LOOK_AT_PNG = """async (base64) => {
 }"""
 
 
+#: Remembers the words that are written into pictures, which are made out of the page.
+RECORD_WORDS = """(() => {
+  window.words = [];
+  const plain = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+    if (!this.canvas.isConnected) window.words.push(text);
+    return plain.call(this, text, ...place);
+  };
+})()"""
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pictures_are_pngs_with_something_in_them(
+def test_pictures_are_pngs_that_can_be_read_by_themselves(
     demo: Zaidash, window: Window, open_desk: OpenDesk, chromium: Browser, theme: str
 ) -> None:
-    desk = open_desk(demo, f"{window.query}&theme={theme}")
+    desk = open_desk(
+        demo,
+        f"{window.query}&theme={theme}&compare=1&hidden=latency:p50",
+        before=lambda dash: dash.page.add_init_script(RECORD_WORDS),
+        timezone_id="UTC",
+    )
+    times = [datetime.fromtimestamp(ms / 1000, UTC).strftime("%F %T") for ms in window]
     # Somewhere without the page's policy on images.
     looker = chromium.new_page()
     try:
         for panel in CHARTS:
             canvas = desk.dash.panel(panel).locator("canvas").first.bounding_box()
             assert canvas is not None
+            desk.page.evaluate("window.words = []")
             with desk.page.expect_download() as waiting:
                 desk.dash.panel(panel).get_by_role("button", name=re.compile("save as PNG")).click()
             assert re.fullmatch(
@@ -1683,6 +1701,13 @@ def test_pictures_are_pngs_with_something_in_them(
             assert seen["drawn"] > 0.02, (panel, seen)
             assert seen["colours"] > 20, (panel, seen)
             assert (sum(seen["ground"]) > 3 * 200) == (theme == "light"), (panel, seen)
+            words = desk.page.evaluate("window.words")
+            title = desk.dash.panel(panel).get_by_role("heading").inner_text()
+            assert words[0] == title
+            assert f"{times[0]} {NOTHING} {times[1]}" in words
+            assert {"production", "canary"} <= set(words), panel
+            assert ("before (faint)" in words) == (panel != "heat-map"), panel
+            assert ("p50" in words, "p95" in words) == (False, panel == "latency"), panel
     finally:
         looker.context.close()
 
