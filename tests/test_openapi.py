@@ -49,7 +49,7 @@ FUZZ_EXAMPLES = 25
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Zaidash]:
     """Two variants with a week of history, behind a token."""
-    with run_zaidash("--demo", env={"AUTH_TOKEN": TOKEN}, start_timeout_s=120) as zaidash:
+    with run_zaidash("--demo", env={"AUTH_TOKEN": TOKEN}) as zaidash:
 
         def has_rates() -> bool:
             variants = json.loads(zaidash.get("/api/status", AUTHORIZED).body)
