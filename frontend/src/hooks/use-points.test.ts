@@ -3,13 +3,13 @@ import { pointsFor } from "./use-points";
 
 describe("the number of rows asked for", () => {
   it.each([
-    ["a phone", 360, false, 300],
-    ["a tablet, one column", 1000, false, 900],
-    ["a laptop, two columns", 1280, false, 600],
+    ["a phone", 360, false, 720],
+    ["a tablet, one column", 1000, false, 960],
+    ["a laptop, two columns", 1280, false, 720],
     ["the same with one panel on the full screen", 1280, true, 1200],
-    ["a wide screen", 1920, false, 900],
-    ["4K", 3840, false, 1900],
-    ["4K with one panel on the full screen", 3840, true, 2000],
+    ["a wide screen", 1920, false, 960],
+    ["4K", 3840, false, 1920],
+    ["4K with one panel on the full screen", 3840, true, 1920],
   ])("fits %s", (_, pagePx, isFull, points) => {
     expect(pointsFor(pagePx, isFull)).toBe(points);
   });
@@ -24,9 +24,9 @@ describe("the number of rows asked for", () => {
     for (const pagePx of [0, 1, 320, 1023, 1024, 7680, 100_000]) {
       for (const isFull of [true, false]) {
         const points = pointsFor(pagePx, isFull);
-        expect(points).toBeGreaterThanOrEqual(300);
+        expect(points).toBeGreaterThanOrEqual(720);
         expect(points).toBeLessThanOrEqual(2000);
-        expect(points % 100).toBe(0);
+        expect(points % 120).toBe(0);
       }
     }
   });
