@@ -91,6 +91,9 @@ def test_no_temporary_directory_is_told_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not" / "there"))
+    # The handler that is set up here writes to what pytest closes after this test.
+    monkeypatch.setattr(zaidash.log, "handlers", list(zaidash.log.handlers))
+    monkeypatch.setattr(zaidash.log, "propagate", True)
     config, _ = load_config(["--demo"], {})
     assert zaidash.serve(config, is_demo=True) == 2
     assert "TMPDIR" in capsys.readouterr().err

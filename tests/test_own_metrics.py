@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -201,11 +203,10 @@ def test_writes_and_queries_are_timed(tmp_path: Path, fake_proxy: FakeProxy) -> 
 def test_database_that_fails_shows(tmp_path: Path, fake_proxy: FakeProxy) -> None:
     with serving(tmp_path, fake_proxy.url) as app:
         wait_for(app, "zaidash_snapshots_written_total", 1)
-        (tmp_path / "zaidash.db").unlink()
-        (tmp_path / "zaidash.db").mkdir()
-        eventually(lambda: value(app, "zaidash_storage_up") == 0, PATIENCE_S, "storage down")
-        wait_for(app, "zaidash_snapshots_waiting", 2)
-        (tmp_path / "zaidash.db").rmdir()
+        with contextlib.closing(sqlite3.connect(tmp_path / "zaidash.db")) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            eventually(lambda: value(app, "zaidash_storage_up") == 0, PATIENCE_S, "storage down")
+            wait_for(app, "zaidash_snapshots_waiting", 2)
         eventually(lambda: value(app, "zaidash_storage_up") == 1, PATIENCE_S, "storage up again")
 
 

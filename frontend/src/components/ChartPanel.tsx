@@ -47,7 +47,7 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
       spec: made,
       series: panel.series(timelines, theme).filter(({ isOnlyCompared }) => !isOnlyCompared),
       shape: `${theme} ${shapeOf(made)}`,
-      description: describeChart(panel.title, made.lines, made.data.slice(1) as never),
+      description: describeChart(panel.title, made),
     };
   }, [panel, history.timelines, before?.timelines, versions, theme, view.hidden, isLogarithmic]);
   const state = usePanelState(history, spec.data[0].length > 0, hasValues(spec), before);

@@ -159,12 +159,14 @@ export function isolated(column: ArrayLike<number | null | undefined>): number[]
   return found;
 }
 
-/** Least, greatest and last value; null where there is none. */
+/** Least, greatest and last value of the places from `first` to before `end`; null where there is none. */
 export function extent(
   column: ArrayLike<number | null | undefined>,
+  first = 0,
+  end = column.length,
 ): { min: number; max: number; last: number } | null {
   let [min, max, last] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN];
-  for (let i = 0; i < column.length; i += 1) {
+  for (let i = first; i < end; i += 1) {
     const value = column[i];
     if (value == null) continue;
     if (value < min) min = value;
