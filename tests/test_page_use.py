@@ -823,8 +823,12 @@ def test_a_long_sweep_of_the_wheel_arrives_in_the_address(
         most = max(sum(at <= one < at + 10_000 for one in changes) for at in changes)
         assert most <= MOST_CHANGES, f"{most} changes of the address within 10 s"
         assert int(desk.address["start"]) < window.start
-        shown = times_of(dash.table("requests"))
-        assert shown[0] - int(desk.address["start"]) in range(10_000)
+        dash.wait_until(
+            lambda: (
+                times_of(dash.table("requests"))[0] - int(desk.address["start"]) in range(10_000)
+            ),
+            "the window that the address names",
+        )
     finally:
         browser.close()
 
