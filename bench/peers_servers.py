@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from common import look_often_for_the_first_answer
-from support import SCRIPT, eventually, free_port, get, run_zaidash
+from support import SCRIPT, end_process, eventually, free_port, get, run_zaidash
 
 NAMES = ("zaidash", "Prometheus", "VictoriaMetrics")
 ZAIDASH, PROMETHEUS, VICTORIA = NAMES
@@ -195,12 +195,7 @@ def _run(
         wait_for_answer(url, first, check)
         yield Running(name, process.pid, url)
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, STOP_TIMEOUT_S)
 
 
 def wait_for_answer(url: str, first: First, check: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ to go on where another one left off; some stop reading; pages ask for history an
 
 Whether something levels off is judged after two and a half hours of its life, by the trend of what
 is seen every second since, after Theil and Sen (`common.trend_per_s`), over all of that time:
-memory and open files may grow by 3 %, the file by 5 %, threads by one. A run that is too short
+memory may grow by 3 %, the file by 5 %, threads and open files by one. A run that is too short
  for that only shows these numbers, and has a retention that it passes through nevertheless.
 
 Every minute of which a snapshot was streamed has to be in `metrics_1m`, once and for good, and be
@@ -109,7 +109,7 @@ LEVELS: tuple[tuple[str, float, Callable[[float], str], Callable[[Moment], float
     ("memory", 0.03, megabytes, lambda moment: moment.memory_bytes),
     ("the file with its log", 0.05, megabytes, lambda moment: moment.file_bytes),
     ("threads", 0, "{:.0f}".format, lambda moment: moment.threads),
-    ("open files", 0.03, "{:.0f}".format, lambda moment: moment.files),
+    ("open files", 0, "{:.0f}".format, lambda moment: moment.files),
 )
 
 

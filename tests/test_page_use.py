@@ -395,7 +395,7 @@ CHOICES = {
 }
 
 
-def test_a_choice_is_in_the_address_and_comes_back_in_a_new_tab(
+def test_a_choice_is_in_the_address_and_comes_back_by_reload_and_in_a_new_tab(
     demo: Zaidash, window: Window, paused: str, open_desk: OpenDesk
 ) -> None:
     desk = open_desk(demo, window.query, timezone_id="UTC")
@@ -412,9 +412,13 @@ def test_a_choice_is_in_the_address_and_comes_back_in_a_new_tab(
         assert chosen != before[base], f"{name} does not show"
         for key, pattern in choice.address.items():
             assert re.fullmatch(pattern, desk.address.get(key, "")), (name, desk.page.url)
-        tab.dash.goto("?" + urlsplit(desk.page.url).query)
+        address = desk.page.url
+        desk.page.reload()
+        assert desk.picture("latency") == chosen, name
+        assert desk.page.url == address, name
+        tab.dash.goto("?" + urlsplit(address).query)
         assert tab.picture("latency") == chosen, name
-        assert tab.page.url == desk.page.url, name
+        assert tab.page.url == address, name
 
 
 def test_many_choices_together_come_back_by_reload_and_in_a_new_tab(
