@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { snapshotsOf } from "../api/client";
 import type { Columns, Snapshot } from "../api/types";
 import { type Plan, planHistory, planMinutes, type Slice } from "./plan";
+import { generator } from "./random";
 import { DAY_MS, HOUR_MS, MINUTE_MS, RANGES, type Span } from "./time";
 import { averageRows, Timeline } from "./timeline";
 
@@ -12,17 +13,6 @@ const VARIANT = "production";
 
 // Thousands of cases, on a machine that may be busy.
 vi.setConfig({ testTimeout: 60_000 });
-
-/** Random numbers that are the same in every run. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Snapshots as one row each, or averaged in bins of a width. */
 function grouped(rows: readonly Snapshot[], widthMs: number, originMs = 0): Snapshot[] {

@@ -1,19 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { type Plan, planHistory, planMinutes, type Slice } from "./plan";
+import { generator } from "./random";
 import { align } from "./series";
 import { DAY_MS, HOUR_MS, MINUTE_MS, RANGES, type Span } from "./time";
 import { Timeline } from "./timeline";
-
-/** Random numbers that are the same in every run. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 interface Timing {
   readonly scrape_interval: number;

@@ -1,18 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Snapshot } from "../api/types";
+import { generator } from "./random";
 import { align, extent, isolated, keysOf, lastOf, layOut, perMinute, pick, stack } from "./series";
 import { Timeline, type Value } from "./timeline";
-
-/** Random numbers that are the same in every run. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const GAP_TICKS = 2.5;
 

@@ -1,23 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { snapshotsOf } from "../api/client";
 import type { ByKey, Columns, Field, Snapshot } from "../api/types";
+import { generator } from "./random";
 import { averageRows, Timeline } from "./timeline";
 
 const MINUTE_MS = 60_000;
 /** Where lines break is not what is tested here. */
 const GAP = 12_500;
 const FIELDS = ["elapsed_s", "req_rate", "status_code_rates", "latency_buckets"] as const;
-
-/** Random numbers that are the same in every run. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function snapshot(timestamp: number, req_rate: number | null = timestamp / 1000): Snapshot {
   return { timestamp, variant: "production", req_rate };

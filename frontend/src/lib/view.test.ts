@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MINUTE_KEYS } from "./minutes";
+import { generator } from "./random";
 import { THEMES } from "./theme";
 import { RANGES } from "./time";
 import {
@@ -13,17 +14,6 @@ import {
   type View,
   zoomTo,
 } from "./view";
-
-/** Random numbers that are the same in every run. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const NOW = Date.UTC(2026, 10, 23, 14, 5, 9);
 
