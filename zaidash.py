@@ -1394,8 +1394,10 @@ class VariantState:
         elapsed_s = self._elapsed_s(at_s, readings)
         if elapsed_s is not None:
             self._has_increases = True
+            increases: dict[Slot, float] = {}  # of all replicas: the window is long
             for reading in readings:
-                self._window.add(at_s, reading.increases)
+                _add_to(increases, reading.increases)
+            self._window.add(at_s, increases)
         self._previous_s, self._earliest_s = at_s, min(reading.at_s for reading in readings)
         window = self._window.total(at_s) if self._has_increases else None
         merged = Merged(readings, elapsed_s, window)

@@ -10,6 +10,7 @@ import bisect
 import json
 import math
 import random
+import tracemalloc
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -1310,6 +1311,29 @@ def test_a_fake_proxy_and_its_snapshot_agree_through_a_restart() -> None:
     assert snapshot["latency_buckets"] == {"5": 1, "+Inf": 0}
     assert snapshot["request_size_avg"] == pytest.approx(5_000 / 3)
     assert proxy.truth.requests == {"200": 3, "500": 1}
+
+
+def window_bytes(replicas: int) -> int:
+    """What memory grows by while the window fills and is turned once."""
+    variant = Variant(replicas, window_s=100 * INTERVAL_S)
+
+    def tick(number: int) -> None:
+        codes = {"200": 3 * number, "429": 2 * number, "500": number}
+        variant.tick(number * INTERVAL_S, *[requests(codes)] * replicas)
+
+    for number in range(5):
+        tick(number)
+    tracemalloc.start()
+    try:
+        for number in range(5, 150):
+            tick(number)
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_memory_of_a_window_does_not_grow_with_the_replicas() -> None:
+    assert window_bytes(replicas=20) < 3 * window_bytes(replicas=1)
 
 
 def test_the_window_holds_at_every_tick_what_came_within_it() -> None:
