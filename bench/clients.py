@@ -287,6 +287,9 @@ class Requests:
     def under_way(self) -> int:
         return len(self._busy)
 
+    def connections(self) -> list[socket.socket]:
+        return [exchange.socket for exchange in (*self._idle, *self._busy.values())]
+
     def send(self, ask: Ask, due_s: float) -> None:
         if self._idle:
             exchange = self._idle.pop()
@@ -325,8 +328,8 @@ class Requests:
             exchange.socket.close()
 
     def close(self) -> None:
-        for exchange in (*self._idle, *self._busy.values()):
-            exchange.socket.close()
+        for connection in self.connections():
+            connection.close()
         self._idle.clear()
         self._busy.clear()
 
@@ -378,6 +381,14 @@ class Clients:
     @property
     def is_asking(self) -> bool:
         return bool(self._asks or self.requests.under_way)
+
+    def ports(self) -> set[int]:
+        """Return this side's port of every connection that is open."""
+        connections = (
+            *(stream.socket for stream in self.streams.open.values()),
+            *self.requests.connections(),
+        )
+        return {connection.getsockname()[1] for connection in connections}
 
     def forget_delays(self) -> None:
         self.delays_s.clear()

@@ -8,6 +8,7 @@ Units: MB are 10^6 bytes, also for memory, which is a little harsher than what `
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -17,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -158,6 +159,23 @@ def thread_count(pid: int) -> int:
 
 def open_file_count(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def open_file_count_without(pid: int, port: int, client_ports: Collection[int]) -> int:
+    """Return the same without the connections of a server's port to these ports of its clients."""
+    files = Path(f"/proc/{pid}/fd")
+    targets = []
+    for name in os.listdir(files):
+        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+            targets.append(os.readlink(files / name))
+    connections = set()
+    for family in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{family}").read_text().splitlines()[1:]:
+            fields = line.split()
+            here, there = (int(address.rpartition(":")[2], 16) for address in fields[1:3])
+            if here == port and there in client_ports:
+                connections.add(f"socket:[{fields[9]}]")
+    return sum(target not in connections for target in targets)
 
 
 def _status(pid: int, name: str) -> str:

@@ -12,8 +12,10 @@ to go on where another one left off; some stop reading; pages ask for history an
 
 Whether something levels off is judged after two and a half hours of its life, by the trend of what
 is seen every second since, after Theil and Sen (`common.trend_per_s`), over all of that time:
-memory may grow by 3 %, the file by 5 %, threads and open files by one. A run that is too short
- for that only shows these numbers, and has a retention that it passes through nevertheless.
+memory may grow by 3 %, the file by 5 %, threads and open files by one. Open files are all but the
+connections to clients that are open at that moment, so one to a client that is gone counts. A run
+that is too short for that only shows these numbers, and has a retention that it passes through
+nevertheless.
 
 Every minute of which a snapshot was streamed has to be in `metrics_1m`, once and for good, and be
 about exactly those snapshots: its `elapsed_s` is their sum, its `req_rate` their average.
@@ -41,6 +43,7 @@ from common import (
     Table,
     megabytes,
     open_file_count,
+    open_file_count_without,
     percentile,
     resident_bytes,
     say,
@@ -102,6 +105,7 @@ class Moment(NamedTuple):
     file_bytes: float
     threads: float
     files: float
+    own_files: float
 
 
 #: What has to level off: what it may grow by, of itself (0: by one), how to show it, where it is.
@@ -109,7 +113,7 @@ LEVELS: tuple[tuple[str, float, Callable[[float], str], Callable[[Moment], float
     ("memory", 0.03, megabytes, lambda moment: moment.memory_bytes),
     ("the file with its log", 0.05, megabytes, lambda moment: moment.file_bytes),
     ("threads", 0, "{:.0f}".format, lambda moment: moment.threads),
-    ("open files", 0, "{:.0f}".format, lambda moment: moment.files),
+    ("open files but for open clients", 0, "{:.0f}".format, lambda moment: moment.own_files),
 )
 
 
@@ -169,10 +173,10 @@ class Soak:
         for second in itertools.count():
             if time.monotonic() >= ends_s:
                 break
+            self._look()  # before any client comes or goes: both sides know the same of them
             self._disturb_replicas(second)
             self._change_streams(second)
             self._clients.schedule(self._rng.sample(ASKS, len(ASKS)), ASKS_PER_S)
-            self._look()
             if second % LOOK_INTO_FILE_S == 0:
                 self._look_into_file()
             self._serve_until(self._started_s + second + 1)
@@ -245,7 +249,8 @@ class Soak:
             size += path.with_name(f"{path.name}-wal").stat().st_size
         at_s = time.monotonic() - self._started_s
         memory, threads, files = resident_bytes(pid), thread_count(pid), open_file_count(pid)
-        self._moments.append(Moment(at_s, memory, size, threads, files))
+        own_files = open_file_count_without(pid, self._zaidash.port, self._clients.ports())
+        self._moments.append(Moment(at_s, memory, size, threads, files, own_files))
 
     def _look_into_file(self) -> None:
         """Note the minutes that are there; one that was there has to be what it was."""

@@ -7,11 +7,14 @@ here, too.
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from typing import NamedTuple
 
 import pytest
+from common import open_file_count_without
 from support import ROOT
 
 TIMEOUT_S = 120.0
@@ -91,3 +94,16 @@ def test_whoever_comes_back_to_a_stream_goes_on_where_another_one_left_off(
 ) -> None:
     (found,) = (name for name in soak if name.startswith("events missed, doubled or different on"))
     assert soak[found].verdict == "PASS", soak[found].measured
+
+
+def test_the_connection_to_a_client_that_is_gone_counts_as_an_open_file() -> None:
+    """The soak would otherwise take a leak for clients; both ends are in this process here."""
+    pid = os.getpid()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        before = open_file_count_without(pid, port, ())
+        with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0]:
+            client_port = client.getsockname()[1]
+            assert open_file_count_without(pid, port, {client_port}) == before + 1
+            client.close()
+            assert open_file_count_without(pid, port, ()) == before + 1
