@@ -2015,10 +2015,14 @@ class Store:
         if self._writer and self._file_ids[""] != self._id_there(""):
             self._log.error("the database file was removed or replaced: path=%s", self.path)
             self._leave_file(self._writer)
+        is_unlocked = self._lock_file and self._lock_id != self._id_there("-lock")
+        if is_unlocked:  # its file was removed: without one, another zaidash would write, too
+            self._log.error("the lock of the database was removed: path=%s-lock", self.path)
         writer = self._writer
-        if writer is None:
+        if is_unlocked or writer is None:
             self._refuse_links()
             self._take_lock()
+        if writer is None:
             writer = self._open_writer()
             self._is_fresh = True
         return writer

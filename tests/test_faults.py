@@ -1018,12 +1018,21 @@ def away_meanwhile(path: Path) -> Path:
     return path
 
 
+def unlocked_meanwhile(path: Path) -> Path:
+    """As by somebody who takes the lock for a left-over."""
+    lock = path.with_name(f"{path.name}-lock")
+    lock.unlink()
+    eventually(lock.exists, PATIENCE_S, "the lock")
+    return path
+
+
 WAYS_TO_THE_SAME_FILE: list[Any] = [
     pytest.param(same, id="the same path"),
     pytest.param(link_to_directory, id="a linked directory"),
     pytest.param(link_to_file, id="a linked file"),
     pytest.param(deleted_meanwhile, id="a file deleted and made again meanwhile"),
     pytest.param(away_meanwhile, id="a directory that was away for a moment"),
+    pytest.param(unlocked_meanwhile, id="a lock deleted meanwhile"),
 ]
 
 
@@ -1044,6 +1053,21 @@ def test_a_second_zaidash_on_the_same_file_says_so_and_ends(
         assert "another zaidash" in sentence
         assert "Traceback" not in done.stderr
         assert_nothing_is_lost(zaidash, viewer)
+
+
+def test_of_two_whose_lock_was_deleted_one_waits_and_loses_nothing(path: Path) -> None:
+    """The second one is there before the first one's next tick."""
+    now, lock = now_ms(), path.with_name(f"{path.name}-lock")
+    with a_store(path) as first:
+        lock.unlink()
+        with a_store(path):
+            first.put(snapshot(now))
+            first.start()
+            eventually(lambda: first.problem, PATIENCE_S, "what is wrong")
+            assert "another zaidash uses this database" in str(first.problem)
+            assert not stored(path)
+        eventually(lambda: first.problem is None, PATIENCE_S, "the end of the problem")
+        assert stored(path) == {now}
 
 
 def exit_of_second(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
