@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import platform
 import random
 import sqlite3
 import sys
@@ -362,6 +363,35 @@ def test_proxy_that_restarts_makes_no_rate_negative(fake_proxy: FakeProxy) -> No
         assert min(row["req_rate"] or 0 for row in rows) == 0
         assert grown(rows, "req_rate") == pytest.approx(230, rel=0.02)
         assert grown(rows, "token_rate_in") == pytest.approx(2_300, rel=0.02)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
+def test_many_targets_do_not_take_an_arena_of_memory_each(fake_proxy: FakeProxy) -> None:
+    names = [f"variant-{number}" for number in range(12)]
+    env = {
+        "SCRAPE_TARGETS": ",".join(f"{name}={fake_proxy.url}" for name in names),
+        "SCRAPE_INTERVAL": TICK,
+    }
+    with run_zaidash(env=env) as zaidash:
+
+        def are_healthy() -> bool:
+            return all(one["healthy"] for one in zaidash.json("/api/status").values())
+
+        eventually(are_healthy, PATIENCE_S, "snapshots")
+        assert arena_count(zaidash.pid) <= 1, "beside the one that all processes have"
+
+
+def arena_count(pid: int) -> int:
+    """Count the reservations of 64 MB that glibc's malloc makes for threads."""
+    maps = []
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        addresses, access = line.split()[:2]
+        start, _, end = addresses.partition("-")
+        maps.append((int(start, 16), int(end, 16), access))
+    return sum(
+        access == "rw-p" and after == "---p" and end == next_start and last - start == 64 * 2**20
+        for (start, end, access), (next_start, last, after) in pairwise(maps)
+    )
 
 
 def test_target_that_goes_and_comes_back_is_told_to_everybody(fake_proxy: FakeProxy) -> None:
