@@ -78,7 +78,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   const numbersBefore = useHistory(live, FIELD_GROUPS.numbers, before, planBefore, planKey);
   const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, planBefore, planKey);
   const targets = useTargets(live);
-  const readiness = usePoll("readiness", fetchReasons, POLL_EVERY_MS);
+  const readiness = usePoll("readiness", fetchReasons, POLL_EVERY_MS, live.withTick);
   // Nothing is kept of it, so there is nothing to ask.
   const isGone = span.end < now - keptMs;
   // The charts first: a summary of a week is as much work as all of them.
@@ -87,6 +87,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
     isLoading || isGone ? null : keyOf(question),
     (signal) => fetchSummary(question, signal),
     span.isLive ? summaryEveryMs(question.lengthMs) : null,
+    live.withTick,
   );
   // A map: a variant may be named like a property that every object has.
   const summaries = useMemo(
@@ -113,7 +114,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
 }
 
 function useTargets(live: Live): Polled<readonly TargetReport[]> {
-  const targets = usePoll("targets", fetchTargets, POLL_EVERY_MS);
+  const targets = usePoll("targets", fetchTargets, POLL_EVERY_MS, live.withTick);
   const { data, refresh } = targets;
   useEffect(() => live.check(data ?? []), [live, data]);
   // Why a variant's health has changed is known to its targets.

@@ -11,12 +11,14 @@ export interface Polled<T> {
 /**
  * Ask again and again while the page is seen, and after a failure sooner or later in any case. `key`
  * names the question: when it changes, the answer to the old one is thrown away when it comes, and
- * shown until the new one is there or has failed. Null asks for nothing (yet).
+ * shown until the new one is there or has failed. Null asks for nothing (yet). An answer that is
+ * not the first to its question can wait to be drawn: `later` says until when.
  */
 export function usePoll<T>(
   key: string | null,
   ask: (signal: AbortSignal) => Promise<T>,
   everyMs: number | null,
+  later: (change: () => void) => void = atOnce,
 ): Polled<T> {
   const [state, setState] = useState<Answer<T>>({ key: null, data: null, error: null });
   const [round, setRound] = useState(0);
@@ -29,15 +31,22 @@ export function usePoll<T>(
     const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     let failures = 0;
+    let isFirst = true;
     const run = async () => {
       let waitMs = everyMs;
       try {
         const data = await latest.current(abort.signal);
         failures = 0;
-        if (!abort.signal.aborted)
-          setState((before) => answered(before, { key, data, error: null }));
+        const show = () => {
+          if (!abort.signal.aborted)
+            setState((before) => answered(before, { key, data, error: null }));
+        };
+        if (isFirst) show();
+        else later(show);
+        isFirst = false;
       } catch (error) {
         if (abort.signal.aborted) return;
+        isFirst = true; // what follows a failure is awaited
         const retryMs = retryDelayMs(failures, Math.random());
         waitMs = Math.min(waitMs ?? retryMs, retryMs);
         failures += 1;
@@ -59,10 +68,14 @@ export function usePoll<T>(
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", next);
     };
-  }, [key, everyMs, round]);
+  }, [key, everyMs, round, later]);
 
   const { data, error } = state;
   return { data, error, refresh: useCallback(() => setRound((count) => count + 1), []) };
+}
+
+function atOnce(change: () => void): void {
+  change();
 }
 
 interface Answer<T> {

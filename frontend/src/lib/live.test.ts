@@ -86,6 +86,33 @@ describe("the newest snapshot", () => {
   });
 });
 
+describe("what can wait for a tick", () => {
+  const frames = () => vi.stubGlobal("requestAnimationFrame", (draw: () => void) => draw());
+
+  it("is changed in the tick's own drawing, so that the page is drawn once for both", () => {
+    frames();
+    const { live, source } = openLive();
+    vi.advanceTimersByTime(100);
+    const seen: string[] = [];
+    live.subscribe(() => seen.push("drawn"));
+    live.withTick(() => seen.push("changed"));
+    expect(seen).toEqual([]);
+    source.tell(metrics(NOW));
+    vi.advanceTimersByTime(10_000);
+    expect(seen).toEqual(["changed", "drawn"]);
+  });
+
+  it("is changed soon all the same where no tick comes", () => {
+    frames();
+    const { live } = openLive();
+    const seen: string[] = [];
+    vi.advanceTimersByTime(100);
+    live.withTick(() => seen.push("changed"));
+    vi.advanceTimersByTime(2000);
+    expect(seen).toEqual(["changed"]);
+  });
+});
+
 describe("the stream", () => {
   it("begins a minute before the page was opened, so that it overlaps with history", () => {
     openLive();

@@ -10,6 +10,9 @@ const LONGEST_ABSENCE_MS = 50 * MINUTE_MS;
 /** What comes within this time is drawn at once. */
 const TOGETHER_MS = 60;
 
+/** What need not be drawn at once waits for a tick no longer than this, ms. */
+const LONGEST_WAIT_MS = 1500;
+
 type SnapshotListener = (snapshot: Snapshot) => void;
 
 /**
@@ -35,6 +38,7 @@ export class Live {
   private readonly changeListeners = new Set<() => void>();
   private readonly snapshotListeners = new Set<SnapshotListener>();
   private isDue = false;
+  private waiting: (() => void)[] = [];
 
   constructor(
     private readonly config: Config,
@@ -129,8 +133,19 @@ export class Live {
     setTimeout(() => requestAnimationFrame(this.draw), TOGETHER_MS);
   };
 
+  /** Change something when the page is drawn next, so that it is not drawn for this alone. */
+  readonly withTick = (change: () => void): void => {
+    this.waiting.push(change);
+    setTimeout(() => {
+      if (this.waiting.includes(change)) this.changed();
+    }, LONGEST_WAIT_MS);
+  };
+
   private readonly draw = (): void => {
     this.isDue = false;
+    const changes = this.waiting;
+    this.waiting = [];
+    for (const change of changes) change();
     this.tick += 1;
     this.drawnAt = this.now();
     for (const listener of this.changeListeners) listener();
