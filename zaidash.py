@@ -1162,7 +1162,8 @@ class TargetState:
         if bounds > self.MAX_BOUNDS:
             raise ScrapeError(f"{bounds} latency buckets, at most {self.MAX_BOUNDS} are read")
         self.has_proxy_series = proxy_series > 0
-        self._had_proxy_series |= self.has_proxy_series
+        # Another process has had none yet, and may go on like that until it has something to tell.
+        self._had_proxy_series = self.has_proxy_series or (same_process and self._had_proxy_series)
 
     def _process(self, start: float | None, now_s: float) -> _Process:
         """The state of the process that answered, which is the current one from now on."""

@@ -448,6 +448,16 @@ def test_a_body_without_proxy_series_is_fine_right_after_a_restart() -> None:
     assert replica.increases(started(2) + requests({"200": 2}), 10) == {("requests", "200"): 2}
 
 
+def test_a_body_without_proxy_series_stays_fine_until_the_new_process_has_some() -> None:
+    replica, started_anew = Replica(), "process_start_time_seconds 200\n"
+    replica.scrape("process_start_time_seconds 100\nzai_proxy_max_workers 4\n", at_s=0)
+    replica.scrape(started_anew, at_s=5)
+    replica.scrape(started_anew, at_s=10)
+    replica.scrape(started_anew + "zai_proxy_max_workers 4\n", at_s=15)
+    with pytest.raises(ScrapeError, match="without any zai_proxy_ series"):
+        replica.scrape(started_anew, at_s=20)
+
+
 def test_a_histogram_with_bounds_without_end_fails_the_scrape() -> None:
     many = durations({f"{n}.5": n for n in range(5_000)})
     with pytest.raises(ScrapeError, match="buckets"):
