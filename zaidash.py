@@ -54,7 +54,7 @@ import binascii
 import bisect
 import contextlib
 import email.utils
-import gzip
+import functools
 import hashlib
 import hmac
 import http.client
@@ -65,7 +65,6 @@ import logging
 import math
 import mimetypes
 import os
-import platform
 import queue
 import random
 import re
@@ -1746,6 +1745,7 @@ class Store:
         # Device and inode of the open file and its journals, by what their names end with.
         self._file_ids: dict[str, tuple[int, int] | None] = {}
         self._is_fresh = False  # opened again: the last hour may be missing in it
+        self._is_checked = False  # opened, and so checked, since the last job
         self._changed_from_ms: float = -math.inf  # the earliest row since minutes were averaged
         # Guards the seven below, which put(), readers and the writer thread share.
         self._state_lock = threading.Condition()
@@ -1889,6 +1889,7 @@ class Store:
             connection.close()
             raise
         self._changed_from_ms = -math.inf
+        self._is_checked = True
         with self._state_lock:
             self._downsampled_ms = 0 if newest_ms is None else newest_ms + _MINUTE_MS
         return connection
@@ -1996,8 +1997,10 @@ class Store:
                     writer.execute(_RESTORE, (_array(self._recent()),))
                 self._is_fresh = False
             if job:
-                with contextlib.closing(self._connect("rw")) as probe:  # nothing cached in it
-                    _check_pages(probe)
+                if not self._is_checked:
+                    with contextlib.closing(self._connect("rw")) as probe:  # nothing cached in it
+                        _check_pages(probe)
+                self._is_checked = False
                 self._downsample(writer, over_ms)
                 self._delete_expired(writer)
         except Exception as error:  # neither the disk nor a bug must end the writing for good
@@ -4143,7 +4146,6 @@ def describe_api() -> dict[str, Any]:
 
 class StaticFile(NamedTuple):
     body: bytes
-    gzipped: bytes | None
     content_type: str
     etag: str
     is_immutable: bool
@@ -4211,17 +4213,26 @@ def load_static(folders: Sequence[Path]) -> dict[str, StaticFile]:
 
 
 def _static_file(name: str, body: bytes) -> StaticFile:
-    gzipped = gzip.compress(body, 9, mtime=0)
     content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     if content_type.startswith("text/") or content_type.endswith(("javascript", "json")):
         content_type += "; charset=utf-8"
     return StaticFile(
         body,
-        gzipped if len(gzipped) < len(body) else None,
         content_type,
         f'"{hashlib.sha256(body).hexdigest()[:16]}"',
         name.startswith("assets/") and _HASHED_NAME.fullmatch(Path(name).name) is not None,
     )
+
+
+@functools.cache
+def _compressed(body: bytes) -> bytes | None:
+    """A file of the page, made small when it is first asked for: start-up does not wait for it."""
+    gzipped = _gzip(body, 9)
+    return gzipped if len(gzipped) < len(body) else None
+
+
+def _gzip(body: bytes, level: int = 6) -> bytes:
+    return zlib.compress(body, level, wbits=31)
 
 
 def get_static(files: Mapping[str, StaticFile], request: Request) -> Response:
@@ -4237,7 +4248,7 @@ def get_static(files: Mapping[str, StaticFile], request: Request) -> Response:
     asked = [etag.strip().removeprefix("W/") for etag in etags]
     if file.etag in asked or "*" in asked:
         return Response(b"", file.content_type, 304, headers)
-    return Response(file.body, file.content_type, 200, headers, file.gzipped)
+    return Response(file.body, file.content_type, 200, headers, _compressed(file.body))
 
 
 # The server
@@ -4771,7 +4782,7 @@ class RequestHandler(socketserver.BaseRequestHandler):
         """Send what the socket takes now; the server's thread sends the rest."""
         extra = []
         if self._accepts_gzip() and len(body) >= self.GZIP_LEAST_BYTES:
-            body = response.gzipped or gzip.compress(body, 6, mtime=0)
+            body = response.gzipped or _gzip(body)
             extra.append(("Content-Encoding", "gzip"))
         if response.status != 304:
             extra.append(("Content-Length", str(len(body))))
@@ -5148,7 +5159,7 @@ class App:
         """zaidash's own metrics, in the format it reads."""
         families = [
             _family("zaidash_build_info", "gauge", "Version of zaidash, always 1.",
-                    [({"version": __version__, "python": platform.python_version(),
+                    [({"version": __version__, "python": sys.version.split()[0],
                        "sqlite": sqlite3.sqlite_version}, 1)]),
             *self._target_families(),
             *self._storage_families(),
