@@ -483,6 +483,7 @@ def test_back_and_forward_lead_through_the_same_pictures(
     pictures = [("begin", desk.page.url, desk.picture())]
     for name, step in STEPS.items():
         step(desk)
+        desk.page.wait_for_url(other_than(pictures[-1][1]))  # the browser tells of it later
         pictures.append((name, desk.page.url, desk.picture()))
     assert len({url for _, url, _ in pictures}) == len(pictures)
     for name, url, picture in reversed(pictures[:-1]):
@@ -491,6 +492,10 @@ def test_back_and_forward_lead_through_the_same_pictures(
     for name, url, picture in pictures[1:]:
         desk.page.go_forward()
         assert (desk.page.url, desk.picture()) == (url, picture), f"forward to {name}"
+
+
+def other_than(address: str) -> Callable[[str], bool]:
+    return lambda url: url != address
 
 
 #: Addresses, and what is left of them: all of it where that is None.
