@@ -1745,7 +1745,7 @@ class Store:
         # Device and inode of the open file and its journals, by what their names end with.
         self._file_ids: dict[str, tuple[int, int] | None] = {}
         self._is_fresh = False  # opened again: the last hour may be missing in it
-        self._is_checked = False  # opened, and so checked, since the last job
+        self._is_checked = False  # opened, and so checked, since it was last worked on
         self._changed_from_ms: float = -math.inf  # the earliest row since minutes were averaged
         # Guards the seven below, which put(), readers and the writer thread share.
         self._state_lock = threading.Condition()
@@ -1809,7 +1809,7 @@ class Store:
         still open the database itself.
         """
         lock_path = Path(f"{self.path}-lock")
-        if self._lock_file and self._lock_id == _file_id(lock_path):
+        if self._lock_file and not self._lost_lock():
             return
         try:
             lock_file = sqlite3.connect(
@@ -1826,9 +1826,14 @@ class Store:
                 self._log.warning("cannot lock the database: path=%s reason=%s", lock_path, error)
             self._lock_problem = str(error)
         else:
-            # Whoever removed the file removed the lock with it: hold the one that is there now.
+            if self._lock_file:
+                self._log.error("the lock of the database was removed: path=%s", lock_path)
             self._release_lock()
             self._lock_file, self._lock_id = lock_file, _file_id(lock_path)
+
+    def _lost_lock(self) -> bool:
+        """Whoever removed the file removed the lock with it: another zaidash could write, too."""
+        return self._lock_file is not None and self._lock_id != self._id_there("-lock")
 
     def _release_lock(self) -> None:
         if self._lock_file:
@@ -1990,6 +1995,7 @@ class Store:
         """Write what waits, and do the periodic job where it is due; any failure is a problem."""
         try:
             writer = self._usable_writer()
+            is_checked, self._is_checked = self._is_checked, False
             over_ms = self._over_ms()  # before writing, lest a minute be averaged without its end
             self._write_waiting(writer)
             if self._is_fresh:
@@ -1997,10 +2003,9 @@ class Store:
                     writer.execute(_RESTORE, (_array(self._recent()),))
                 self._is_fresh = False
             if job:
-                if not self._is_checked:
+                if not is_checked:
                     with contextlib.closing(self._connect("rw")) as probe:  # nothing cached in it
                         _check_pages(probe)
-                self._is_checked = False
                 self._downsample(writer, over_ms)
                 self._delete_expired(writer)
         except Exception as error:  # neither the disk nor a bug must end the writing for good
@@ -2019,11 +2024,8 @@ class Store:
         if self._writer and self._file_ids[""] != self._id_there(""):
             self._log.error("the database file was removed or replaced: path=%s", self.path)
             self._leave_file(self._writer)
-        is_unlocked = self._lock_file and self._lock_id != self._id_there("-lock")
-        if is_unlocked:  # its file was removed: without one, another zaidash would write, too
-            self._log.error("the lock of the database was removed: path=%s-lock", self.path)
         writer = self._writer
-        if is_unlocked or writer is None:
+        if writer is None or self._lost_lock():
             self._refuse_links()
             self._take_lock()
         if writer is None:
@@ -2290,10 +2292,10 @@ class Store:
         columns = _select_list(query.fields, lambda field: field.name)
         by_code = "iif(json_valid(status_code_rates), status_code_rates, NULL)"
         errors = f"SELECT SUM(value) FROM json_each({by_code}) WHERE key >= '5' AND key < '6'"
-        # Often there is none: to see that only 0 follows such a key is cheaper than to read it.
-        has_errors = " OR ".join(
-            f"status_code_rates GLOB '*\"5*:{value}'" for value in ("[^0]*", "0[^,}]*")
-        )
+        # Often there is none: to see that only 0 follows such a key is cheaper than to read it. A
+        # key may be written with escapes by others.
+        patterns = ('*"5*:[^0]*', '*"5*:0[^,}]*', "*\\*")
+        has_errors = " OR ".join(f"status_code_rates GLOB '{pattern}'" for pattern in patterns)
         errors = f"CASE WHEN {has_errors} THEN ({errors}) END"
         counts = ["req_rate", f"ifnull({errors}, 0 * req_rate)", *rates]
         totals = ", ".join(f"SUM({count} * elapsed_s)" for count in counts)

@@ -489,6 +489,26 @@ def test_what_somebody_else_wrote_into_the_file_is_left_out_of_averages(path: Pa
     assert row["latency_buckets"] == {"1": 2 * (count - len(NOT_OURS))}
 
 
+def test_a_summary_has_the_errors_of_every_object_however_it_is_written(path: Path) -> None:
+    texts = [
+        *('{"200":4.0}', '{"200":4.0,"500":0}', '{"500":0,"503":0.0}', '{"429":5,"200":0.5}'),
+        *('{"500":2}', '{"200":4.0,"500":0.25}', '{"500":0,"200":4,"503":1e-07}', '{"599":0.001}'),
+        *('{ "500" : 3 }', '{"500": 0 , "501": 7}', '{"500":0,"200":5,"502":10.0}'),
+        *(r'{"\u003500":6}', r'{"\u00350\u0030":0.5,"404":9}', '{"5":1.5}', '{"6":8,"4":8}', "{}"),
+    ]
+    found = [sum(v for k, v in json.loads(text).items() if k.startswith("5")) for text in texts]
+    with a_store(path, Clock(T0 + 5 * MINUTE_MS)) as store:
+        fill(store, [snapshot(T0 + i * 5_000, req_rate=20.0, elapsed_s=5.0)
+                     for i in range(len(texts))])  # fmt: skip
+        for i, text in enumerate(texts):
+            sql(path, "UPDATE metrics_5s SET status_code_rates = ? WHERE ts = ?", text,
+                T0 + i * 5_000)  # fmt: skip
+        for i, wanted in enumerate(found):
+            ts_ms = T0 + i * 5_000
+            (summary,) = store.summarize(Query(ts_ms, ts_ms, ("production",))).values()
+            assert summary.counts[1] == pytest.approx(5 * wanted), texts[i]
+
+
 def test_text_that_is_no_utf8_ends_neither_averaging_nor_the_writer(path: Path) -> None:
     clock = Clock(T0 + 5 * MINUTE_MS)
     with a_store(path, clock) as store:
