@@ -1860,9 +1860,10 @@ class Store:
             self._close_connections()
             self._set_aside("it is a directory" if is_directory else str(error))
             writer = self._prepare(self._connect("rwc"))
-        self._close_connections()  # readers of what was there before
-        self._writer = writer
+        # Before readers of what was there are closed: whoever comes then reads from this file.
         self._file_ids = {suffix: self._id_there(suffix) for suffix in _SUFFIXES}
+        self._close_connections()
+        self._writer = writer
         return writer
 
     def _share_mode(self) -> None:
@@ -2330,10 +2331,11 @@ class Store:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[_View]:
         """One unchanging view of the file and of what waits. Raises StorageError."""
+        # First, so that the reader has all that waits no longer; what it has already is left out.
+        with self._state_lock:
+            waiting = [snapshot.encoded for snapshot in self._waiting]
+            averaged_ms = min(self._downsampled_ms, self._surely_averaged_ms())
         with self._reader() as reader:
-            with self._state_lock:  # what is written before the transaction begins is left out
-                waiting = [snapshot.encoded for snapshot in self._waiting]
-                averaged_ms = min(self._downsampled_ms, self._surely_averaged_ms())
             reader.execute("BEGIN")
             yield _View(reader, waiting, averaged_ms)
             reader.execute("COMMIT")
@@ -2344,8 +2346,10 @@ class Store:
         with self._state_lock:
             generation = self._generation
             reader = self._idle_readers.pop() if self._idle_readers else None
+        of_file = reader is not None
         try:
-            reader = reader or self._new_reader()
+            if reader is None:
+                reader, of_file = self._new_reader()
             yield reader
         except sqlite3.Error as error:
             if _is_damage(error):
@@ -2358,13 +2362,17 @@ class Store:
                 reader.close()
             raise
         with self._state_lock:
-            if generation == self._generation and len(self._idle_readers) < self.MAX_IDLE_READERS:
+            is_kept = of_file and generation == self._generation
+            if is_kept and len(self._idle_readers) < self.MAX_IDLE_READERS:
                 self._idle_readers.append(reader)
                 return
         reader.close()
 
-    def _new_reader(self) -> sqlite3.Connection:
-        """A connection to the file; where there is none, to a copy of the last hour in memory."""
+    def _new_reader(self) -> tuple[sqlite3.Connection, bool]:
+        """A connection to the file, and True; where there is none, to a copy of the last hour.
+
+        The copy is in memory, of this moment, and so for one read alone.
+        """
         # Where another one was put there, the old log lies beside it until the writer removes it.
         if self._file_ids.get("") in (None, self._id_there("")):
             try:
@@ -2372,7 +2380,7 @@ class Store:
                 for pragma in _READER_PRAGMAS:
                     reader.execute(pragma)
                 reader.execute("SELECT 1 FROM metrics_5s LIMIT 1").fetchall()
-                return reader
+                return reader, True
             except sqlite3.OperationalError:
                 if not self._problem:
                     raise
@@ -2382,7 +2390,7 @@ class Store:
             columns = ", ".join(map(_column, FIELDS))
             reader.execute(_SCHEMA.format(table=table, columns=columns))
         reader.execute(_RESTORE, (_array(self._recent()),))
-        return reader
+        return reader, False
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

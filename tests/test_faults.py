@@ -758,6 +758,47 @@ def ask(store: Store, start_ms: int, end_ms: int) -> list[dict[str, Any]]:
     return rows
 
 
+class SlowDisk(Store):
+    """A store whose files take their time to be looked at."""
+
+    def _id_there(self, suffix: str) -> tuple[int, int] | None:
+        time.sleep(0.02)
+        return super()._id_there(suffix)
+
+
+def test_no_chart_keeps_to_what_there_was_while_the_file_was_opened_again(path: Path) -> None:
+    """Somebody looks at charts all the time; what they read from is kept for the next one."""
+    times = [now_ms() + number for number in range(3)]
+    recent: list[bytes] = []
+    config = replace(load_config(["--db-path", str(path)], {})[0], interval_s=TICK_MS / 1000)
+    is_over = threading.Event()
+
+    def put(ts_ms: int) -> None:
+        recent.append(snapshot(ts_ms).encoded)
+        store.put(snapshot(ts_ms))
+        eventually(lambda: ts_ms in stored(path), PATIENCE_S, "the snapshot")
+
+    def look() -> None:
+        while not is_over.is_set():
+            with suppress(StorageError):
+                ask(store, times[0], times[-1])
+
+    with closing(SlowDisk(config, lambda: list(recent))) as store:
+        store.open()
+        store.start()
+        put(times[0])
+        viewer = threading.Thread(target=look)
+        viewer.start()
+        try:
+            path.rename(path.with_name("moved"))
+            put(times[1])
+        finally:
+            is_over.set()
+            viewer.join(PATIENCE_S)
+        put(times[2])
+        assert [row["timestamp"] for row in ask(store, times[0], times[-1])] == times
+
+
 # --------------------------------------------------------------------------------------
 # What somebody does to the file while it is in use
 # --------------------------------------------------------------------------------------
