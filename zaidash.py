@@ -5332,10 +5332,22 @@ def _complain(problems: Sequence[str], code: int = 2) -> int:
 
 def serve(config: Config, is_demo: bool = False) -> int:
     """Run until SIGTERM or SIGINT; explicit handlers, for PID 1 has no default ones."""
-    # Not an Event: its set() waits for ever where the signal comes in the midst of its wait().
-    stop: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stop.put(received))
+    # Handlers run in the main thread, which sleeps on where the kernel gives the signal to another
+    # thread, or just before it falls asleep. The byte that Python writes at once is never missed.
+    stop, wakeup = socket.socketpair()
+    with stop, wakeup:
+        wakeup.setblocking(False)
+        signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda received, frame: None)
+        try:
+            return _run(config, is_demo, lambda: stop.recv(1))
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def _run(config: Config, is_demo: bool, wait_for_stop: Callable[[], object]) -> int:
+    """From the first thread to the last."""
     set_up_logging(config)
     _raise_file_limit(config.max_streams + Server.MAX_CONNECTIONS + 256)
     _limit_arenas()  # before the first thread
@@ -5354,7 +5366,7 @@ def serve(config: Config, is_demo: bool = False) -> int:
     if is_demo:
         with contextlib.suppress(OSError):  # a closed stdout is no reason to end
             print(f"zaidash: open {app.url} in a browser; Ctrl-C ends the demo", flush=True)
-    stop.get()
+    wait_for_stop()
     log.getChild("http").info("stopping")
     app.stop()
     log.getChild("http").info("stopped")
