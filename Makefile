@@ -47,7 +47,7 @@ agree: ## compare with Prometheus and the truth, over five minutes
 fire: ## kill it, fill its disk, set its clock, crowd it out; as root, takes seven minutes
 	$(PYTHON) bench/fire.py
 
-peers: ## measure next to Prometheus and VictoriaMetrics, over ten minutes
+peers: ## measure next to Prometheus and VictoriaMetrics, five to ten minutes
 	$(PYTHON) bench/peers.py
 
 ci: ## run all that has to pass, as root on Debian
