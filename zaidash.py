@@ -789,6 +789,7 @@ class Snapshot(NamedTuple):
 
 
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_quoted = json.encoder.encode_basestring_ascii
 
 
 def _encode(value: Any) -> bytes:
@@ -1540,21 +1541,20 @@ class _MergeByKey:
     def _sum(self) -> tuple[dict[str, float], int]:
         """The sums by key, and of how many rows; NULLs are left out."""
         texts = [text for text in self._texts if text]
-        sums: dict[str, float] = defaultdict(int)
+        sums: dict[str, float] = {}
         count = 0
         for first in range(0, len(texts), self.AT_ONCE):
             some = texts[first : first + self.AT_ONCE]
             try:
-                part = _sum_by_key(json.loads(b"[%s]" % b",".join(some)))
-                if not all(abs(number) <= _LARGEST for number in part.values()):
+                rows = json.loads(b"[%s]" % b",".join(some))
+                part = _sum_by_key(rows)
+                if not all([abs(number) <= _LARGEST for number in part.values()]):
                     raise OverflowError
-                count += len(some)
             except _NOT_OURS:
                 rows = [row for text in some if (row := _numbers_by_key(text)) is not None]
                 part = _sum_by_key(rows)
-                count += len(rows)
-            for key, number in part.items():
-                sums[key] += number
+            count += len(rows)
+            sums = _sum_by_key([sums, part]) if sums else part
         return sums, count
 
 
@@ -1572,15 +1572,16 @@ class AverageByKey(_MergeByKey):
 
     def finalize(self) -> str | None:
         sums, rows = self._sum()
-        merged = {key: tidy(number / rows, whole=False) or 0 for key, number in sums.items()}
-        return _encode(merged).decode() if rows else None
+        # As tidy() would have it, in a third of the time of that and an encoder.
+        means = [f"{_quoted(key)}:{number / rows:.12g}" for key, number in sums.items()]
+        return "{" + ",".join(means) + "}" if rows else None
 
 
 def _sum_by_key(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    sums: dict[str, float] = defaultdict(int)
+    sums: dict[str, float] = {}
     for row in rows:
         for key, number in row.items():
-            sums[key] += number
+            sums[key] = sums[key] + number if key in sums else number
     return sums
 
 
@@ -1625,6 +1626,72 @@ class Timings:
         return list(zip([*map(format_bound, self.BOUNDS), "+Inf"], counts, strict=True)), total_s
 
 
+class _PartKey(NamedTuple):
+    """First and last millisecond of a part, and what else tells it from others."""
+
+    start_ms: int
+    end_ms: int
+    question: tuple[Any, ...]
+
+    def overlaps(self, start_ms: float, end_ms: float) -> bool:
+        return self.start_ms <= end_ms and self.end_ms >= start_ms
+
+
+class PastParts:
+    """Parts of answers about a time that is over, kept to put the next answer together from.
+
+    Readers find and keep them, the writer forgets those whose time it has changed: none is ever
+    older than the file. Those not used for the longest time make room.
+    """
+
+    #: An hour of the page, or a day and a week, take a megabyte.
+    MOST_BYTES = 4 * 1024 * 1024
+    #: What a part takes beside its texts.
+    PART_BYTES = 1_000
+    #: Changes remembered; a reader that was overtaken by more of them keeps nothing.
+    MOST_CHANGES = 100
+
+    def __init__(self) -> None:
+        self._parts_lock = threading.Lock()  # guards the four below: readers and the writer thread
+        self._parts: dict[_PartKey, tuple[tuple[Any, ...], int]] = {}  # the longest unused first
+        self._bytes = 0
+        self._changes: deque[tuple[float, float]] = deque(maxlen=self.MOST_CHANGES)
+        self.edition = 0  # how often something was changed
+
+    def find(self, key: _PartKey) -> tuple[Any, ...] | None:
+        with self._parts_lock:
+            if key not in self._parts:
+                return None
+            self._parts[key] = found = self._parts.pop(key)
+            return found[0]
+
+    def keep(self, key: _PartKey, value: tuple[Any, ...], edition: int) -> None:
+        """Keep what was read in ``edition``, unless its time has been changed since."""
+        size_bytes = self.PART_BYTES + sum(len(v) for v in value if isinstance(v, bytes | str))
+        with self._parts_lock:
+            missed = self.edition - edition
+            changes = itertools.islice(reversed(self._changes), missed)
+            if missed > len(self._changes) or any(key.overlaps(*change) for change in changes):
+                return
+            self._remove(key)
+            self._parts[key] = (value, size_bytes)
+            self._bytes += size_bytes
+            while self._bytes > self.MOST_BYTES:
+                self._remove(next(iter(self._parts)))
+
+    def forget(self, start_ms: float = -math.inf, end_ms: float = math.inf) -> None:
+        """Something in this time has been changed in the file."""
+        with self._parts_lock:
+            self.edition += 1
+            self._changes.append((start_ms, end_ms))
+            for key in [key for key in self._parts if key.overlaps(start_ms, end_ms)]:
+                self._remove(key)
+
+    def _remove(self, key: _PartKey) -> None:
+        _, size_bytes = self._parts.pop(key, ((), 0))
+        self._bytes -= size_bytes
+
+
 class Query(NamedTuple):
     """A question to the history: times in milliseconds, both ends included.
 
@@ -1638,6 +1705,10 @@ class Query(NamedTuple):
     points: int | None = None
     #: Answered from metrics_5s; the store decides it, once per query.
     is_fine: bool = False
+
+    @property
+    def table(self) -> str:
+        return "metrics_5s" if self.is_fine else "metrics_1m"
 
 
 class Summary(NamedTuple):
@@ -1655,12 +1726,47 @@ LEVELS = ("req_rate", "token_rate_in", "token_rate_out",
           "concurrent_requests", "max_workers", "worker_utilization", "rate_limit_rps")  # fmt: skip
 
 
+_SUMMARY_RATES = (
+    "token_rate_in", "token_rate_out", "token_rate_cache_read", "token_rate_cache_write",
+)  # fmt: skip
+_SUMMARY_FIELDS = tuple(
+    field for field in FIELDS
+    if field.name in (*_SUMMARY_RATES, *LEVELS, "elapsed_s", "status_code_rates", "latency_buckets")
+)  # fmt: skip
+# Often there is no error: to see that only 0 follows such a key is cheaper than to read it. A key
+# may be written with escapes by others.
+_HAS_ERRORS = " OR ".join(
+    f"status_code_rates GLOB '{pattern}'" for pattern in ('*"5*:[^0]*', '*"5*:0[^,}]*', "*\\*")
+)
+_ERROR_RATE = f"""
+CASE WHEN {_HAS_ERRORS} THEN (
+    SELECT SUM(value) FROM json_each(iif(json_valid(status_code_rates), status_code_rates, NULL))
+    WHERE key >= '5' AND key < '6') END"""
+_SUMMARY_COUNTS = ("req_rate", f"ifnull({_ERROR_RATE}, 0 * req_rate)", *_SUMMARY_RATES)
+# A rate stands for all of its time, even an outage; a gauge for a minute at most.
+_LEVEL_SECONDS = {
+    name: f"{'elapsed_s' if '_rate' in name else 'min(elapsed_s, 60)'} + 0 * {name}"
+    for name in LEVELS
+}
+#: What a summary adds up: rows, buckets, the counts, and each level times its seconds, and those.
+_SUMS = ", ".join([
+    "COUNT(*)",
+    "sum_by_key(CAST(latency_buckets AS BLOB))",
+    *(f"SUM({count} * elapsed_s)" for count in _SUMMARY_COUNTS),
+    *(f"SUM({name} * ({seconds}))" for name, seconds in _LEVEL_SECONDS.items()),
+    *(f"SUM({seconds})" for seconds in _LEVEL_SECONDS.values()),
+])  # fmt: skip
+
+
 class _View(NamedTuple):
     """What a reader sees: the file in one transaction, and the snapshots not in it yet."""
 
     reader: sqlite3.Connection
     waiting: list[bytes]  # encoded
-    averaged_ms: int  # complete minutes before this are in metrics_1m, and perhaps more
+    #: By table: all before this is in it, and is what it will be.
+    over_ms: Mapping[str, int]
+    #: By table: of PastParts, when this was read.
+    editions: Mapping[str, int]
 
     def snapshots(
         self, columns: str, variants: Sequence[str], start_ms: int, end_ms: int
@@ -1690,7 +1796,7 @@ class _View(NamedTuple):
         rows = f"SELECT {columns} FROM metrics_1m WHERE {among} AND ts BETWEEN ? AND ?"
         parameters: list[Any] = [*query.variants, start_ms, end_ms]
         # A minute that has begun within the window is wanted whole, as the stored ones are.
-        first_ms = max(-(-start_ms // _MINUTE_MS) * _MINUTE_MS, self.averaged_ms)
+        first_ms = max(-(-start_ms // _MINUTE_MS) * _MINUTE_MS, self.over_ms["metrics_1m"])
         last_ms = end_ms - end_ms % _MINUTE_MS + _MINUTE_MS - 1
         if first_ms <= last_ms:
             running, more = self.snapshots(columns, query.variants, first_ms, last_ms)
@@ -1717,8 +1823,16 @@ class Store:
     WAIT_S = 3_600
     #: Rows per variant read in one go: bounds a query's memory and how long it holds a connection.
     SLICE_ROWS = 200
-    #: Texts, one per slice and column, that format=columns holds at the same time: a megabyte.
-    SLICE_TEXTS = 400
+    #: Rows of a column that format=columns holds at the same time, of all columns: a megabyte.
+    COLUMN_ROWS = 80_000
+    #: Rows per variant of a part of a chart that is kept when its time is over.
+    PART_ROWS = 50
+    #: With more points an answer is no chart, and not kept.
+    MOST_CHART_POINTS = 2_000
+    #: Parts of a summary that are kept are so wide, or six times that as often as there would be
+    #: more of them in its window: half an hour for a day, three hours for a week.
+    SUMMARY_PART_MS = 300_000
+    MOST_SUMMARY_PARTS = 60
     #: Idle reading connections kept, each with its page cache.
     MAX_IDLE_READERS = 4
     #: Seconds until a write that failed is tried again, or the tick where that is shorter.
@@ -1756,6 +1870,7 @@ class Store:
         self._problem: str | None = None
         self._is_damaged = False  # a reader came upon a damaged page
         self._closing = False
+        self._past = {table: PastParts() for table in _TABLES}
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self.writes = Timings()
         self.queries = Timings()
@@ -1929,6 +2044,8 @@ class Store:
             self._generation += 1
             connections = self._idle_readers
             self._idle_readers = []
+        for past in self._past.values():
+            past.forget()
         if self._writer:
             connections.append(self._writer)
             self._writer = None
@@ -1972,6 +2089,7 @@ class Store:
         if self._writer:
             with _transaction(self._writer):
                 self._writer.executemany(_INSERT.format(table=table), rows)
+            self._past[table].forget()
             self._changed_from_ms = -math.inf
             self._downsample(self._writer, self._over_ms())
 
@@ -2002,6 +2120,7 @@ class Store:
             if self._is_fresh:
                 with _transaction(writer):
                     writer.execute(_RESTORE, (_array(self._recent()),))
+                self._past["metrics_5s"].forget()
                 self._is_fresh = False
             if job:
                 if not is_checked:
@@ -2060,7 +2179,9 @@ class Store:
             insert = _INSERT.format(table="metrics_5s")
             writer.executemany(insert, (snapshot.row() for snapshot in batch))
             written = writer.total_changes - before
-        self._changed_from_ms = min(self._changed_from_ms, *(s.ts_ms for s in batch))
+        times = [snapshot.ts_ms for snapshot in batch]
+        self._past["metrics_5s"].forget(min(times), max(times))
+        self._changed_from_ms = min(self._changed_from_ms, *times)
         with self._state_lock:
             for snapshot in batch:  # put() may have dropped the oldest meanwhile
                 if self._waiting and self._waiting[0] is snapshot:
@@ -2082,6 +2203,7 @@ class Store:
         from_ms = 0 if from_ms == -math.inf else int(from_ms) // _MINUTE_MS * _MINUTE_MS
         with _transaction(writer):
             writer.execute(_DOWNSAMPLE, (from_ms, over_ms))
+        self._past["metrics_1m"].forget(from_ms, over_ms)
         self._changed_from_ms = math.inf
         with self._state_lock:
             self._downsampled_ms = over_ms
@@ -2097,11 +2219,12 @@ class Store:
             ("metrics_5s", self._config.retention_5s_s, self._downsampled_ms),
             ("metrics_1m", self._config.retention_1m_s, now_ms),
         )
-        with _transaction(writer):
-            for table, seconds, at_most_ms in retention:
-                before_ms = min(now_ms - round(seconds * 1000), at_most_ms)
-                before_ms -= before_ms % _MINUTE_MS  # whole minutes, or the first one would be cut
+        for table, seconds, at_most_ms in retention:
+            before_ms = min(now_ms - round(seconds * 1000), at_most_ms)
+            before_ms -= before_ms % _MINUTE_MS  # whole minutes, or the first one would be cut
+            with _transaction(writer):
                 writer.execute(_DELETE_EXPIRED.format(table=table), (before_ms,))
+            self._past[table].forget(end_ms=before_ms)
         (free,) = writer.execute("PRAGMA freelist_count").fetchone()
         (pages,) = writer.execute("PRAGMA page_count").fetchone()
         if free > pages // 4:  # a shorter retention; else the free pages are used again anyway
@@ -2174,8 +2297,8 @@ class Store:
         query = self._planned(query)
         names = ["ts", *(field.name for field in query.fields)]
         # As many columns as may be in one statement: each reads all of the rows again.
-        slices = sum(1 for _ in self._slices(query))
-        at_once = max(self.SLICE_TEXTS // max(slices, 1), 1)
+        rows = (query.end_ms - query.start_ms) // self._bins(query)[0] + 1
+        at_once = max(self.COLUMN_ROWS // rows, 1)
         before = b"{"
         with self._reading() as view:
             for variant in query.variants:
@@ -2190,7 +2313,7 @@ class Store:
 
     def _columns(self, view: _View, query: Query, names: Sequence[str]) -> Iterator[bytes]:
         query = query._replace(fields=tuple(FIELDS[FIELD_INDEX[n]] for n in names if n != "ts"))
-        values = [f"ifnull({name}, 'null')" for name in names]
+        values = tuple(f"ifnull({name}, 'null')" for name in names)
         texts = [
             text
             for start_ms, end_ms in self._slices(query)
@@ -2206,19 +2329,20 @@ class Store:
         """An SQL expression over all rows, slice by slice; no view stays open in between."""
         for start_ms, end_ms in self._slices(query):
             with self._reading() as view:
-                text = self._join(view, query, start_ms, end_ms, [line], separator)
+                text = self._join(view, query, start_ms, end_ms, (line,), separator)
             if text:
                 yield text[0]
 
     def _slices(self, query: Query) -> Iterator[tuple[int, int]]:
-        """First and last millisecond of slices with at most SLICE_ROWS rows per variant."""
-        step_ms, origin_ms = self._bins(query)
-        width_ms = self.SLICE_ROWS * step_ms
-        start_ms = query.start_ms
-        while start_ms <= query.end_ms:
-            end_ms = min(start_ms - (start_ms - origin_ms) % width_ms + width_ms - 1, query.end_ms)
-            yield start_ms, end_ms
-            start_ms = end_ms + 1
+        """First and last millisecond of slices with a bounded number of rows per variant."""
+        return _cut_up(query.start_ms, query.end_ms, self._slice_ms(query), self._bins(query)[1])
+
+    def _slice_ms(self, query: Query) -> int:
+        rows = self.PART_ROWS if self._is_chart(query) else self.SLICE_ROWS
+        return rows * self._bins(query)[0]
+
+    def _is_chart(self, query: Query) -> bool:
+        return query.points is not None and query.points <= self.MOST_CHART_POINTS
 
     def _join(
         self,
@@ -2226,20 +2350,45 @@ class Store:
         query: Query,
         start_ms: int,
         end_ms: int,
-        expressions: Sequence[str],
+        expressions: tuple[str, ...],
         separator: str,
     ) -> tuple[bytes, ...] | None:
         """SQL expressions over the rows of a slice, each joined to one text; None for no rows."""
-        rows, parameters = self._rows(view, query, start_ms, end_ms)
-        # The expressions inside: one text to hand on for each, instead of every column.
-        inner = ", ".join(f"{e} AS text{i}" for i, e in enumerate(expressions))
-        outer = ", ".join(
-            f"CAST(group_concat(text{i}, {separator}) AS BLOB)" for i in range(len(expressions))
-        )
-        statement = f"SELECT {outer} FROM (SELECT {inner} FROM ({rows}) ORDER BY ts, variant)"
-        with self.queries.time():
+
+        def read() -> tuple[bytes, ...] | None:
+            rows, parameters = self._rows(view, query, start_ms, end_ms)
+            # The expressions inside: one text to hand on for each, instead of every column.
+            inner = ", ".join(f"{e} AS text{i}" for i, e in enumerate(expressions))
+            outer = ", ".join(
+                f"CAST(group_concat(text{i}, {separator}) AS BLOB)" for i in range(len(expressions))
+            )
+            statement = f"SELECT {outer} FROM (SELECT {inner} FROM ({rows}) ORDER BY ts, variant)"
             found: tuple[bytes, ...] = view.reader.execute(statement, parameters).fetchone()
-        return None if found[0] is None else tuple(map(_utf8, found))
+            return None if found[0] is None else tuple(map(_utf8, found))
+
+        with self.queries.time():
+            if not self._is_chart(query):
+                return read()
+            key = _PartKey(start_ms, end_ms, (query.variants, self._bins(query), expressions))
+            return self._kept_or_read(view, query.table, key, self._slice_ms(query), read)
+
+    def _kept_or_read(
+        self,
+        view: _View,
+        table: str,
+        key: _PartKey,
+        width_ms: int,
+        read: Callable[[], tuple[Any, ...] | None],
+    ) -> tuple[Any, ...] | None:
+        """What ``read`` finds in a part of a time, kept where it is a whole one that is over."""
+        past = self._past[table]
+        is_kept = key.end_ms - key.start_ms + 1 == width_ms and key.end_ms < view.over_ms[table]
+        found = past.find(key) if is_kept else None
+        if found is None:
+            found = read()
+            if is_kept and found is not None:
+                past.keep(key, found, view.editions[table])
+        return found
 
     def _planned(self, query: Query) -> Query:
         """With its table: a short range reads metrics_5s, if it has not expired there."""
@@ -2286,58 +2435,52 @@ class Store:
         From snapshots as far as they go back, since a minute's average rate times its seconds is
         off where scrapes failed.
         """
-        rates = ("token_rate_in", "token_rate_out", "token_rate_cache_read",
-                 "token_rate_cache_write")  # fmt: skip
-        names = (*rates, "elapsed_s", "status_code_rates", "latency_buckets", *LEVELS)
-        query = query._replace(fields=tuple(field for field in FIELDS if field.name in names))
-        columns = _select_list(query.fields, lambda field: field.name)
-        by_code = "iif(json_valid(status_code_rates), status_code_rates, NULL)"
-        errors = f"SELECT SUM(value) FROM json_each({by_code}) WHERE key >= '5' AND key < '6'"
-        # Often there is none: to see that only 0 follows such a key is cheaper than to read it. A
-        # key may be written with escapes by others.
-        patterns = ('*"5*:[^0]*', '*"5*:0[^,}]*', "*\\*")
-        has_errors = " OR ".join(f"status_code_rates GLOB '{pattern}'" for pattern in patterns)
-        errors = f"CASE WHEN {has_errors} THEN ({errors}) END"
-        counts = ["req_rate", f"ifnull({errors}, 0 * req_rate)", *rates]
-        totals = ", ".join(f"SUM({count} * elapsed_s)" for count in counts)
-        # A rate stands for all of its time, even an outage; a gauge for a minute at most.
-        seconds = [
-            f"{'elapsed_s' if '_rate' in n else 'min(elapsed_s, 60)'} + 0 * {n}" for n in LEVELS
-        ]
-        levels = ", ".join(
-            f"SUM({name} * ({time})) / nullif(SUM({time}), 0)"
-            for name, time in zip(LEVELS, seconds, strict=True)
-        )
         found = {}
         with self.queries.time(), self._reading() as view:
             fine_ms = min(max(view.fine_from_ms(query.variants), query.start_ms), query.end_ms + 1)
+            coarse = query._replace(fields=_SUMMARY_FIELDS, end_ms=fine_ms - 1)
+            fine = query._replace(fields=_SUMMARY_FIELDS, start_ms=fine_ms, is_fine=True)
             # Each variant by itself: grouping them would sort a week of rows, all of it in memory.
             for variant in query.variants:
-                one = query._replace(variants=(variant,))
-                rows, parameters = view.snapshots(columns, one.variants, fine_ms, one.end_ms)
-                if one.start_ms < fine_ms:
-                    coarse, more = view.minutes(columns, one, one.start_ms, fine_ms - 1)
-                    rows, parameters = f"{rows} UNION ALL {coarse}", parameters + more
-                statement = f"""
-                    SELECT COUNT(*), sum_by_key(CAST(latency_buckets AS BLOB)), {totals}, {levels}
-                    FROM ({rows})"""
-                count, buckets, *sums = view.reader.execute(statement, parameters).fetchone()
-                if count:
-                    found[variant] = Summary(
-                        tuple(sums[: len(counts)]), tuple(sums[len(counts) :]),
-                        json.loads(buckets or "{}"))  # fmt: skip
+                parts = [
+                    *self._summary_parts(view, coarse._replace(variants=(variant,))),
+                    *self._summary_parts(view, fine._replace(variants=(variant,))),
+                ]
+                if parts:
+                    found[variant] = _add_up(parts)
         return found
+
+    def _summary_parts(self, view: _View, query: Query) -> Iterator[tuple[Any, ...]]:
+        """Rows of _SUMS: of each part of a window, at whose ends the parts are not whole."""
+        width_ms = self.SUMMARY_PART_MS
+        while query.end_ms - query.start_ms > self.MOST_SUMMARY_PARTS * width_ms:
+            width_ms *= 6
+        for start_ms, end_ms in _cut_up(query.start_ms, query.end_ms, width_ms):
+
+            def read(start_ms: int = start_ms, end_ms: int = end_ms) -> tuple[Any, ...] | None:
+                rows, parameters = self._rows(view, query, start_ms, end_ms)
+                found = view.reader.execute(f"SELECT {_SUMS} FROM ({rows})", parameters).fetchone()
+                return found if found[0] else None
+
+            key = _PartKey(start_ms, end_ms, (query.variants, "summary"))
+            part = self._kept_or_read(view, query.table, key, width_ms, read)
+            if part is not None:
+                yield part
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[_View]:
         """One unchanging view of the file and of what waits. Raises StorageError."""
         # First, so that the reader has all that waits no longer; what it has already is left out.
+        editions = {table: past.edition for table, past in self._past.items()}
         with self._state_lock:
             waiting = [snapshot.encoded for snapshot in self._waiting]
-            averaged_ms = min(self._downsampled_ms, self._surely_averaged_ms())
+            over_ms = {
+                "metrics_5s": min([self._over_ms(), *(s.ts_ms for s in self._waiting)]),
+                "metrics_1m": min(self._downsampled_ms, self._surely_averaged_ms()),
+            }
         with self._reader() as reader:
             reader.execute("BEGIN")
-            yield _View(reader, waiting, averaged_ms)
+            yield _View(reader, waiting, over_ms, editions)
             reader.execute("COMMIT")
 
     @contextlib.contextmanager
@@ -2391,6 +2534,30 @@ class Store:
             reader.execute(_SCHEMA.format(table=table, columns=columns))
         reader.execute(_RESTORE, (_array(self._recent()),))
         return reader, False
+
+
+def _cut_up(
+    start_ms: int, end_ms: int, width_ms: int, origin_ms: int = 0
+) -> Iterator[tuple[int, int]]:
+    """First and last millisecond of the parts into which multiples of a width cut a time."""
+    while start_ms <= end_ms:
+        last_ms = min(start_ms - (start_ms - origin_ms) % width_ms + width_ms - 1, end_ms)
+        yield start_ms, last_ms
+        start_ms = last_ms + 1
+
+
+def _add_up(parts: Sequence[tuple[Any, ...]]) -> Summary:
+    """Rows of _SUMS as one; a sum of nothing is None."""
+    _, buckets, *columns = zip(*parts, strict=True)
+    known = ([number for number in column if number is not None] for column in columns)
+    sums = [math.fsum(numbers) if numbers else None for numbers in known]
+    first, last = len(_SUMMARY_COUNTS), len(_SUMMARY_COUNTS) + len(LEVELS)
+    levels = (
+        None if not seconds or weighted is None else weighted / seconds
+        for weighted, seconds in zip(sums[first:last], sums[last:], strict=True)
+    )
+    merged = _sum_by_key(json.loads(text) for text in buckets if text)
+    return Summary(tuple(sums[:first]), tuple(levels), merged)
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -30,7 +31,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import eventually
 
-from zaidash import FIELDS, Config, Query, Snapshot, Store, load_config
+from zaidash import (
+    FIELDS,
+    Config,
+    PastParts,
+    Query,
+    Snapshot,
+    Store,
+    _PartKey,
+    load_config,
+)
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000
@@ -891,6 +901,151 @@ def test_more_points_than_rows_change_nothing(history: tuple[Store, int]) -> Non
     store, _ = history
     window = (T0 + MINUTE_MS, T0 + 11 * MINUTE_MS)
     assert ask(store, *window, points=100_000) == ask(store, *window)
+
+
+# --------------------------------------------------------------------------------------
+# Parts of charts and summaries that are kept
+# --------------------------------------------------------------------------------------
+
+
+def key_of(start_ms: int, end_ms: int, question: str = "") -> _PartKey:
+    return _PartKey(start_ms, end_ms, (question,))
+
+
+def test_a_part_is_found_by_its_time_and_question_alone() -> None:
+    parts = PastParts()
+    parts.keep(key_of(0, 9, "a"), (b"it",), parts.edition)
+    assert parts.find(key_of(0, 9, "a")) == (b"it",)
+    assert parts.find(key_of(0, 9, "b")) is None
+    assert parts.find(key_of(0, 8, "a")) is None
+
+
+CHANGES = [
+    pytest.param((0, 9), False, id="before it"),
+    pytest.param((0, 10), True, id="up to its begin"),
+    pytest.param((12, 13), True, id="within it"),
+    pytest.param((19, 30), True, id="from its end on"),
+    pytest.param((20, 30), False, id="after it"),
+    pytest.param((), True, id="anywhere"),
+]
+
+
+@pytest.mark.parametrize(("time_ms", "is_gone"), CHANGES)
+def test_what_was_written_into_a_kept_part_shows(time_ms: tuple[int, ...], is_gone: bool) -> None:
+    parts = PastParts()
+    parts.keep(key_of(10, 19), (b"it",), parts.edition)
+    parts.forget(*time_ms)
+    assert (parts.find(key_of(10, 19)) is None) is is_gone
+
+
+@pytest.mark.parametrize(("time_ms", "is_gone"), CHANGES)
+def test_what_was_written_while_a_part_was_read_shows(
+    time_ms: tuple[int, ...], is_gone: bool
+) -> None:
+    parts = PastParts()
+    edition = parts.edition
+    parts.forget(*time_ms)
+    parts.forget(100, 200)
+    parts.keep(key_of(10, 19), (b"it",), edition)
+    assert (parts.find(key_of(10, 19)) is None) is is_gone
+
+
+def test_a_reader_overtaken_by_countless_changes_keeps_nothing() -> None:
+    parts = PastParts()
+    edition = parts.edition
+    for _ in range(PastParts.MOST_CHANGES + 1):
+        parts.forget(100, 200)
+    parts.keep(key_of(10, 19), (b"it",), edition)
+    assert parts.find(key_of(10, 19)) is None
+
+
+def test_parts_that_nobody_asked_for_the_longest_make_room() -> None:
+    parts = PastParts()
+    size = PastParts.MOST_BYTES // 10
+    for number in range(9):
+        parts.keep(key_of(number, number), (b"x" * size,), parts.edition)
+    assert parts.find(key_of(0, 0))
+    parts.keep(key_of(9, 9), (b"x" * size,), parts.edition)
+    found = [number for number in range(10) if parts.find(key_of(number, number))]
+    assert found == [0, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+#: So that rows expire within the time that is looked at.
+SHORT: dict[str, Any] = {"retention_5s_s": 2_700.0, "retention_1m_s": 7_200.0, "interval_s": 30.0}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_charts_and_totals_put_together_from_parts_say_what_the_file_says(
+    path: Path, seed: int
+) -> None:
+    """Through ticks, clocks that are set, minutes that are averaged, and rows that expire."""
+    rng = random.Random(seed)
+    clock = Clock(T0)
+    with a_store(path, clock, downsample_interval_s=ALWAYS_S, **SHORT) as store:
+        store.start()
+        for _ in range(12):
+            begin_ms = clock.ms
+            step_ms = rng.choice([MINUTE_MS, 7 * MINUTE_MS, HOUR_MS, -20 * MINUTE_MS, -HOUR_MS])
+            clock.ms += step_ms
+            late = range(clock.ms, begin_ms, 45_000) if step_ms < 0 else ()
+            new = [*ticks(begin_ms, clock.ms, 30_000), *late]
+            write(store, (busy(ts + rng.randrange(3)) for ts in new))
+            eventually(partial(agrees, store, path, clock), what="agreement")
+
+
+def agrees(store: Store, path: Path, clock: Clock) -> bool:
+    """Whether a store answers as one does that opens a copy of its file only now."""
+    copy = path.with_name("copy.db")
+    copy.unlink(missing_ok=True)
+    sql(path, "VACUUM INTO ?", str(copy))
+    with a_store(copy, clock, **SHORT) as fresh:
+        return answers(store, clock.ms) == answers(fresh, clock.ms)
+
+
+def answers(store: Store, now_ms: int) -> list[Any]:
+    """Charts and totals of the last hour and of five, after a first time that leaves parts."""
+    for _ in range(2):
+        found: list[Any] = []
+        for span_ms in (HOUR_MS, 5 * HOUR_MS):
+            window = (now_ms - span_ms + 1, now_ms)
+            found += [ask(store, *window, points=points) for points in (20, 120, 700)]
+            found += [store.summarize(Query(*window, ("production",)))]
+    return found
+
+
+@pytest.mark.parametrize("points", [300, 700])
+def test_a_week_asked_for_again_costs_a_fraction(path: Path, points: int) -> None:
+    now_ms = T0 + 7 * DAY_MS
+    with a_store(path, Clock(now_ms)) as store:
+        store.fill((busy(ts).row() for ts in ticks(T0, now_ms, MINUTE_MS)), "metrics_1m")
+        query = Query(T0 + 1_234, now_ms, ("production",), points=points)
+
+        def cost_s() -> float:
+            started_s = time.thread_time()
+            b"".join(store.json_columns(query))
+            store.summarize(query)
+            return time.thread_time() - started_s
+
+        first_s = cost_s()
+        assert min(cost_s() for _ in range(3)) < first_s / 3
+
+
+def test_a_file_put_in_place_of_another_shows_at_once_in_charts(path: Path) -> None:
+    clock = Clock(T0 + 3 * HOUR_MS)
+    other = path.with_name("other.db")
+    for file, rate in ((path, 1.0), (other, 2.0)):
+        with a_store(file, clock) as store:
+            fill(store, (snapshot(ts, req_rate=rate) for ts in ticks(T0, clock.ms)))
+    with a_store(path, clock) as store:
+        store.start()
+        for rate in (1.0, 2.0):
+            write(store, [snapshot(clock.ms, req_rate=rate)])
+            for start_ms in (T0, T0 + 2 * HOUR_MS):  # from minutes, and from snapshots
+                for _ in range(2):
+                    rows = ask(store, start_ms, clock.ms, ["req_rate"], points=300)
+                    assert {row["req_rate"] for row in rows} == {rate}
+            if rate == 1.0:
+                other.replace(path)
 
 
 # --------------------------------------------------------------------------------------
