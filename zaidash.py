@@ -5137,11 +5137,11 @@ class DemoProxy:
 
     def _finish(self, grown: dict[Slot, float], served: int, median_s: float) -> None:
         """Sort the requests into buckets, durations being log-normal."""
-        middle, below = math.log(median_s), 0
+        middle = math.log(median_s)
+        luck = self._random.random()  # the same for all: so each is right on average, and in order
         for slot, log_bound in self.BUCKETS:
             share = 0.5 + 0.5 * math.erf((log_bound - middle) / 1.27)
-            below = max(below, min(served, int(served * share + self._random.random())))
-            grown[slot] = below
+            grown[slot] = int(served * share + luck)
         grown["latency", "300"] = grown["latency", "+Inf"] = served
 
     def _spend(self, grown: dict[Slot, float], served: int) -> None:

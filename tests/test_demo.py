@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support import get
 
 import zaidash
-from zaidash import Demo, DemoProxy, Query, Store, load_config
+from zaidash import Demo, DemoProxy, Query, Store, load_config, quantile
 
 DAY_S = 86_400
 VARIANTS = ("production", "canary")
@@ -122,3 +122,15 @@ def test_traffic_has_a_daily_wave_bursts_and_rejections() -> None:
     assert max(by_hour) > 2 * min(by_hour)
     assert 0 < sum(m["requests", "429"] > 0 for m in minutes) < len(minutes) / 2
     assert all(m["latency", "+Inf"] >= m["latency", "1"] >= 0 for m in minutes)
+
+
+def test_percentiles_are_the_same_whether_it_is_scraped_every_second_or_every_minute() -> None:
+    """The last hour of the demo is made of ticks, what is before it of minutes."""
+    p99 = {}
+    for step_s in (1.0, 60.0):
+        proxy = DemoProxy("canary", share=0.12, slowness=1.25, seed=1)
+        for tick in range(round(10 * 3_600 / step_s)):
+            proxy.advance(tick * step_s, step_s)
+        buckets = {float(key): n for (what, key), n in proxy.totals.items() if what == "latency"}
+        p99[step_s] = quantile(0.99, sorted(buckets.items()))
+    assert p99[1.0] == pytest.approx(p99[60.0], rel=0.05)
