@@ -2761,7 +2761,7 @@ class Fetch:
     def _follow(self) -> tuple[bytes, float]:
         url = self._url
         for _ in range(self.MAX_REDIRECTS + 1):
-            parts = _split_redirect(url)
+            parts = urllib.parse.urlsplit(url)
             self.is_elsewhere = _server(parts) != _server(urllib.parse.urlsplit(self._url))
             connection = self._connection(parts)
             try:
@@ -2770,7 +2770,7 @@ class Fetch:
                 with connection.getresponse() as response:
                     at_s = time.monotonic()
                     if response.status in self.REDIRECTS and response.headers["Location"]:
-                        url = urllib.parse.urljoin(url, response.headers["Location"])
+                        url = _redirect(url, response.headers["Location"])
                         continue
                     if response.status != 200:
                         reason = response.reason[:80]
@@ -2850,16 +2850,18 @@ class Fetch:
         return ScrapeError(f"the body is larger than {self._max_bytes} bytes (SCRAPE_MAX_BYTES)")
 
 
-def _split_redirect(url: str) -> urllib.parse.SplitResult:
+def _redirect(url: str, location: str) -> str:
+    """The URL to go on with. Raises ScrapeError where it is none of http(s)."""
     try:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https"):
-            raise ScrapeError(f"redirected to {parts.scheme[:20]}://, which is not http(s)")
-        if not _server(parts)[1]:
-            raise ValueError
-    except ValueError:  # the URL itself may hold credentials
-        raise ScrapeError("redirected to what is not a URL") from None
-    return parts
+        url = urllib.parse.urljoin(url, location)
+        scheme, host, _ = _server(urllib.parse.urlsplit(url))
+    except ValueError:
+        scheme = host = ""
+    if scheme and scheme not in ("http", "https"):
+        raise ScrapeError(f"redirected to {scheme[:20]}://, which is not http(s)")
+    if not host:  # what it is instead may hold credentials
+        raise ScrapeError("redirected to what is not a URL")
+    return url
 
 
 def _server(parts: urllib.parse.SplitResult) -> tuple[str, str, int]:

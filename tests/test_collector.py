@@ -430,7 +430,7 @@ BAD_ANSWERS = {
         says(answer(b"", "Location: http:///metrics", status="301 Moved")), r"redirect|host"
     ),
     "a redirect to nonsense": Bad(
-        says(answer(b"", "Location: http://[::1/metrics", status="301 Moved")), r"."
+        says(answer(b"", "Location: http://[::1/metrics", status="301 Moved")), r"redirected to"
     ),
     # too much
     "a body too large": Bad(says(answer(LONG)), TOO_LARGE),
