@@ -19,7 +19,7 @@ check: ## look at style and types
 page: ## build static/ from frontend/
 	cd frontend && npm ci && npm run build
 
-openapi: ## write docs/openapi.yaml; needs PyYAML
+openapi: ## describe the API anew, in docs/ and for the page; needs PyYAML
 	$(PYTHON) deploy/openapi.py
 
 pyz: ## build dist/zaidash.pyz, zaidash and its page in one file

@@ -3736,9 +3736,9 @@ def _peer(connection: socket.socket) -> str:
 # ---- HTTP ----------------------------------------------------------------------------------------
 
 _JSON, _TEXT, _CSV = "application/json", "text/plain; version=0.0.4; charset=utf-8", "text/csv"
-_PRESETS = ("5m", "15m", "1h", "6h", "24h", "7d")
-_FORMATS = ("json", "columns", "csv")
-_MOST_POINTS = 100_000
+PRESETS = ("5m", "15m", "1h", "6h", "24h", "7d")
+FORMATS = ("json", "columns", "csv")
+MOST_POINTS = 100_000
 _SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -3835,10 +3835,10 @@ def _parse_range(text: str, config: Config) -> int:
         seconds = parse_duration(text)
     except ValueError:
         seconds = 0
-    if text not in _PRESETS and not 1 <= seconds <= longest_s:
+    if text not in PRESETS and not 1 <= seconds <= longest_s:
         raise RequestError(
             400,
-            f"range={text!r}: expected {', '.join(_PRESETS)} or another duration from 1s"
+            f"range={text!r}: expected {', '.join(PRESETS)} or another duration from 1s"
             f" up to the retention of {format_duration(longest_s)}",
         )
     return round(seconds * 1000)
@@ -3871,10 +3871,8 @@ def parse_points(query: Mapping[str, str]) -> int | None:
     text = query.get("points")
     if text is None:
         return None
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= _MOST_POINTS:
-        raise RequestError(
-            400, f"points={text!r}: expected a whole number from 1 to {_MOST_POINTS}"
-        )
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MOST_POINTS:
+        raise RequestError(400, f"points={text!r}: expected a whole number from 1 to {MOST_POINTS}")
     return int(text)
 
 
@@ -3899,7 +3897,7 @@ def get_health(app: App, request: Request) -> Response:
 
 
 #: What /api/status takes from the last snapshot, and the names it has there.
-_STATUS_FIELDS = {
+STATUS_FIELDS = {
     "req_rate": "req_rate",
     "error_rate_pct": "error_rate_pct",
     "latency_p50_ms": "latency_p50",
@@ -3918,7 +3916,7 @@ def get_status(app: App, request: Request) -> Response:
         answer[variant.name] = {
             "healthy": app.collector.is_healthy(variant),
             "last_scrape": format_time(last.ts_ms) if last else None,
-            **{name: last.get(field) if last else None for name, field in _STATUS_FIELDS.items()},
+            **{name: last.get(field) if last else None for name, field in STATUS_FIELDS.items()},
         }
     return _json_response(answer)
 
@@ -3934,7 +3932,7 @@ def get_metrics(app: App, request: Request) -> Response:
     if kind == "csv":
         return Response(app.store.csv_rows(query), content_type=_CSV + "; charset=utf-8")
     if kind != "json":
-        raise RequestError(400, f"format={kind!r}: expected one of {', '.join(_FORMATS)}")
+        raise RequestError(400, f"format={kind!r}: expected one of {', '.join(FORMATS)}")
     is_last_hour = end_ms == now_ms and end_ms - start_ms < Store.FINE_RANGE_MS
     if is_last_hour and query.fields == FIELDS and query.points is None:
         recent = app.hub.recent(start_ms, query.variants)
@@ -4040,289 +4038,36 @@ def get_own_metrics(app: App, request: Request) -> Response:
     return Response(app.exposition().encode(), content_type=_TEXT)
 
 
-def get_openapi(app: App, request: Request) -> Response:
-    return _json_response(describe_api())
-
-
-# Schemas: what the answers above look like, in JSON Schema
-
-Schema = Mapping[str, Any]
-
-_STRING: Schema = {"type": "string"}
-_MOMENT: Schema = {"type": "string", "format": "date-time"}
-_SECONDS: Schema = {"type": "number", "description": "s"}
-
-
-def _list_of(schema: Schema) -> Schema:
-    return {"type": "array", "items": schema}
-
-
-def _ref(name: str, kind: str = "schemas") -> Schema:
-    return {"$ref": f"#/components/{kind}/{name}"}
-
-
-def _or_null(schema: Schema) -> Schema:
-    return {**schema, "type": [schema["type"], "null"]}
-
-
-def _number(unit: str) -> Schema:
-    return {"type": ["number", "null"], "description": unit}
-
-
-def _object(properties: Mapping[str, Schema], optional: Iterable[str] = ()) -> Schema:
-    required = [name for name in properties if name not in set(optional)]
-    return {"type": "object", "required": required, "properties": dict(properties)}
-
-
-def _by_variant(name: str) -> Schema:
-    return {"type": "object", "additionalProperties": _ref(name)}
-
-
-def _field_schema(field: Field) -> Schema:
-    if field.sql_type != "TEXT":
-        return _number(field.unit)
-    values = {"additionalProperties": {"type": "number"}, "description": field.unit}
-    return {"type": ["object", "null"], **values}
-
-
-_UNITS = {field.name: field.unit for field in FIELDS}
-_SNAPSHOT_SCHEMAS: Mapping[str, Schema] = {
-    "timestamp": {"type": "integer", "description": "ms since the epoch"},
-    "variant": _STRING,
-    **{field.name: _field_schema(field) for field in FIELDS},
-}
-_SUMMARY_SCHEMAS: Mapping[str, Schema] = {
-    "requests": _number("requests"),
-    "errors": _number("requests answered with 5xx"),
-    "error_rate_pct": _number("%"),
-    **{name: _number("tokens") for name in FIELD_INDEX if name.startswith("tokens_")},
-    "cache_hit_ratio": _number("0-1"),
-    **{f"latency_p{q}": _number("ms") for q in (50, 95, 99)},
-    **{name: _number(_UNITS[name]) for name in LEVELS},
-}
-
-
-def _event_schema(kind: str, properties: Mapping[str, Schema]) -> Schema:
-    return _object({"type": {"const": kind}, **properties})
-
-
-_SCHEMAS: Mapping[str, Schema] = {
-    "Error": _object({"error": {"type": "string", "description": "what and why"}}),
-    "Unready": _object({"status": {"const": "not ready"}, "reasons": _list_of(_STRING)}),
-    "Health": _object({"ready": {"type": "boolean"}, "reasons": _list_of(_STRING)}),
-    "Status": _object({
-        "healthy": {"type": "boolean", "description": "a snapshot within the last 3 ticks"},
-        "last_scrape": _or_null(_MOMENT),
-        **{name: _number(_UNITS[field]) for name, field in _STATUS_FIELDS.items()},
-    }),
-    # With the parameter `fields`, the others are left out.
-    "Snapshot": _object(_SNAPSHOT_SCHEMAS, optional=FIELD_INDEX),
-    "Columns": {
-        **_object({name: _list_of(schema) for name, schema in _SNAPSHOT_SCHEMAS.items()
-                   if name != "variant"}, optional=FIELD_INDEX),
-        "description": "arrays of one length",
-    },
-    "Totals": _object(_SUMMARY_SCHEMAS),
-    "Summary": _object({**_SUMMARY_SCHEMAS, "previous": _ref("Totals")}),
-    "Config": _object({
-        "scrape_interval": _SECONDS,
-        "targets": _list_of(_STRING),
-        "variants": _list_of(_STRING),
-        "retention_5s": _SECONDS,
-        "retention_1m": _SECONDS,
-        "version": _STRING,
-    }),
-    "Target": _object({
-        "url": _STRING,
-        "variant": _STRING,
-        "health": {"type": "string", "enum": ["up", "down", "unknown"]},
-        "last_error": _or_null(_STRING),
-        "last_scrape": _or_null(_MOMENT),
-        "scrape_duration_ms": _number("ms"),
-        "samples": _or_null({"type": "integer", "description": "series"}),
-        "warning": _or_null(_STRING),
-    }),
-    "Event": {
-        "description": "the JSON of one `data:` line of /api/events",
-        "oneOf": [
-            _event_schema("connected", {"scrape_interval": _SECONDS,
-                                        "variants": _list_of(_STRING)}),
-            _event_schema("metrics", {"data": _ref("Snapshot")}),
-            _event_schema("status", {"data": _object({
-                "variant": _STRING, "healthy": {"type": "boolean"},
-                "error": _or_null(_STRING)})}),
-        ],
-    },
-}  # fmt: skip
-
-
-# Parameters and routes
-
-_TIME = {
-    "anyOf": [
-        {"type": "integer", "minimum": 0, "maximum": 10**15 - 1, "description": "ms"},
-        _MOMENT,
-    ]
-}
-#: Every parameter of a query, as OpenAPI describes it.
-PARAMETERS: Mapping[str, Schema] = {
-    "range": {
-        "description": "a duration from 1s up to the longer of RETENTION_5S and RETENTION_1M",
-        "schema": {"type": "string", "pattern": rf"^\+?{_DURATION.pattern}$",
-                   "default": "1h", "examples": list(_PRESETS)},
-    },
-    "start": {"description": "included; wins over range", "schema": _TIME},
-    "end": {"description": "included; now where it is left out", "schema": _TIME},
-    "variant": {
-        "description": "all, a configured variant, production or canary",
-        "schema": {"type": "string", "pattern": f"^{_VARIANT.pattern}$", "default": "all"},
-    },
-    "fields": {
-        "description": "a comma list; timestamp and variant come along in any case",
-        "schema": {"type": "array", "minItems": 1,
-                   "items": {"type": "string", "enum": list(_SNAPSHOT_SCHEMAS)}},
-        "explode": False,
-    },
-    "points": {
-        "description": "at most that many rows per variant, averaged",
-        "schema": {"type": "integer", "minimum": 1, "maximum": _MOST_POINTS},
-    },
-    "format": {"schema": {"type": "string", "enum": list(_FORMATS), "default": _FORMATS[0]}},
-    "last_event_id": {
-        "description": "as the header Last-Event-ID: where to go on after a break",
-        "schema": _STRING,
-    },
-}  # fmt: skip
+# Routes
 
 
 class Route(NamedTuple):
     """A row of ROUTES: who answers a path, which parameters it takes, whether it is ``open``.
 
-    ``content`` is the schema of an answer by its media type. ``is_long`` answers come out of the
-    database: only half of MAX_REQUESTS may be such, so that a crowd of slow readers leaves room for
-    everything else.
+    ``is_long`` answers come out of the database: only half of MAX_REQUESTS may be such, so that a
+    crowd of slow readers leaves room for everything else.
     """
 
     answer: Callable[[App, Request], Response]
-    summary: str
-    content: Mapping[str, Schema]
     parameters: frozenset[str] = frozenset()
     is_open: bool = False
     is_long: bool = False
 
 
 _WINDOW = frozenset({"range", "start", "end", "variant"})
-_HISTORY = _WINDOW | {"fields", "points", "format"}
-_ROWS = {"anyOf": [_list_of(_ref("Snapshot")), _by_variant("Columns")]}
-_OBJECT: Schema = {"type": "object"}
+#: What there is beside the page. deploy/openapi.py describes each of them.
 ROUTES: Mapping[str, Route] = {
-    "/healthz": Route(get_healthz, "Whether the process is alive",
-                      {_JSON: _object({"status": {"const": "ok"}})}, is_open=True),
-    "/readyz": Route(get_readyz, "Whether there was a scrape and the storage can be written",
-                     {_JSON: _object({"status": {"const": "ready"}})}, is_open=True),
-    "/api/health": Route(get_health, "What /readyz says, always with 200",
-                         {_JSON: _ref("Health")}),
-    "/api/status": Route(get_status, "The present of every variant",
-                         {_JSON: _by_variant("Status")}),
-    "/api/metrics": Route(get_metrics, "Snapshots, oldest first",
-                          {_JSON: _ROWS, _CSV: _STRING}, _HISTORY, is_long=True),
-    "/api/config": Route(get_config, "What the page needs to know of the settings",
-                         {_JSON: _ref("Config")}),
-    "/api/targets": Route(get_targets, "Every target, and how its last scrape went",
-                          {_JSON: _list_of(_ref("Target"))}),
-    "/api/summary": Route(get_summary, "Totals of a time range, and of the one before",
-                          {_JSON: _by_variant("Summary")}, _WINDOW, is_long=True),
-    "/api/events": Route(get_events, "Live events; each data line is an Event",
-                         {"text/event-stream": _STRING}, frozenset({"last_event_id"})),
-    "/api/openapi.json": Route(get_openapi, "This description", {_JSON: _OBJECT}),
-    "/metrics": Route(get_own_metrics, "zaidash's own metrics for Prometheus",
-                      {"text/plain": _STRING}),
-}  # fmt: skip
-
-
-# The description of all of it
-
-_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "s"}}
-_FAILURES: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
-    "400": ("BadRequest", "A parameter is unknown, given twice or out of range, or the request is"
-            " not HTTP/1.1; the message lists what is allowed", {}),
-    "401": ("Unauthorized", "AUTH_TOKEN is set, and the request lacks it",
-            {"WWW-Authenticate": {"schema": _STRING}}),
-    "404": ("NotFound", "There is no such path; the message lists those there are", {}),
-    "405": ("MethodNotAllowed", "Neither GET nor HEAD", {"Allow": {"schema": _STRING}}),
-    "503": ("Unavailable", "MAX_REQUESTS or MAX_STREAMS is reached, or the history cannot be read",
-            _RETRY_AFTER),
-    "default": ("Failure", "408 too slow, 431 too large a head, 500 a bug, 505 not HTTP/1.1", {}),
-}  # fmt: skip
-
-
-def _responses(content: Mapping[str, Schema], *left_out: str) -> dict[str, Any]:
-    failures = {status: name for status, (name, *_) in _FAILURES.items() if status not in left_out}
-    return {
-        "200": {"description": "OK", "content": _content(content)},
-        **{status: _ref(name, "responses") for status, name in failures.items()},
-    }
-
-
-def _operation(route: Route) -> dict[str, Any]:
-    responses = _responses(route.content, "404", *(["401"] if route.is_open else []))
-    if route.answer is get_readyz:
-        reasons = _content({_JSON: {"anyOf": [_ref("Unready"), _ref("Error")]}})
-        responses["503"] = {"description": "Not ready, or busy", "content": reasons}
-    return {
-        "operationId": route.answer.__name__,
-        "summary": route.summary,
-        "parameters": [
-            {"name": name, "in": "query", **parameter}
-            for name, parameter in PARAMETERS.items()
-            if name in route.parameters
-        ],
-        "responses": responses,
-        **({"security": []} if route.is_open else {}),
-    }
-
-
-def _content(schemas: Mapping[str, Schema]) -> dict[str, Any]:
-    return {media_type: {"schema": schema} for media_type, schema in schemas.items()}
-
-
-def describe_api() -> dict[str, Any]:
-    """The API as OpenAPI 3.1; docs/openapi.yaml is the same, written by deploy/openapi.py.
-
-    https://spec.openapis.org/oas/v3.1.0
-    """
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "zaidash",
-            "version": __version__,
-            "description": "The dashboard for zai-proxy. Every path takes GET, and HEAD, which gets"
-            " the same answer without its body. Numbers are never NaN or Infinity: what is not"
-            " known is null. Descriptions of numbers are their units.",
-        },
-        "servers": [{"url": "..", "description": "where /api/openapi.json came from"}],
-        # None is asked for where AUTH_TOKEN is not set.
-        "security": [{}, {"bearer": []}, {"password": []}],
-        "paths": {
-            **{path: {"get": _operation(route)} for path, route in ROUTES.items()},
-            "/": {"get": {"operationId": "get_page",
-                          "summary": "The page; its files are below /assets/",
-                          "responses": _responses({"text/html": _STRING})}},
-        },
-        "components": {
-            "schemas": _SCHEMAS,
-            "responses": {
-                name: {"description": text, "headers": headers,
-                       "content": _content({_JSON: _ref("Error")})}
-                for name, text, headers in _FAILURES.values()
-            },
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "AUTH_TOKEN"},
-                "password": {"type": "http", "scheme": "basic",
-                             "description": "AUTH_TOKEN as the password of any user"},
-            },
-        },
-    }  # fmt: skip
+    "/healthz": Route(get_healthz, is_open=True),
+    "/readyz": Route(get_readyz, is_open=True),
+    "/api/health": Route(get_health),
+    "/api/status": Route(get_status),
+    "/api/metrics": Route(get_metrics, _WINDOW | {"fields", "points", "format"}, is_long=True),
+    "/api/config": Route(get_config),
+    "/api/targets": Route(get_targets),
+    "/api/summary": Route(get_summary, _WINDOW, is_long=True),
+    "/api/events": Route(get_events, frozenset({"last_event_id"})),
+    "/metrics": Route(get_own_metrics),
+}
 
 
 # The page

@@ -54,7 +54,7 @@ SNAPSHOT_KEYS = {"timestamp", "variant", *FIELD_NAMES}
 
 LIVE_PATHS = (
     *("/healthz", "/readyz", "/api/status", "/api/metrics", "/api/config", "/api/targets"),
-    *("/api/health", "/api/summary", "/api/openapi.json", "/metrics"),
+    *("/api/health", "/api/summary", "/metrics"),
 )
 
 #: How long a test waits for an answer on a machine that is busy with other things.

@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 from fake_proxy import FakeProxy
 from needs import needed_module
+from openapi import JSON_PATH, PARAMETERS, YAML_PATH, describe_api
 from support import ROOT, Reply, Zaidash, eventually, free_port, run_zaidash
 
-from zaidash import FIELDS, PARAMETERS, ROUTES, describe_api
+from zaidash import FIELDS, ROUTES
 
 yaml = needed_module("yaml")
 jsonschema_rs = needed_module("jsonschema_rs")
@@ -32,7 +33,6 @@ schemathesis = needed_module("schemathesis")
 TOKEN = "open-sesame"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 DESCRIPTION: Any = json.loads(json.dumps(describe_api()))
-OPENAPI_YAML = ROOT / "docs" / "openapi.yaml"
 
 #: How long the fuzzer may take, on a machine that is busy with other things.
 FUZZ_TIMEOUT_S = 300
@@ -131,14 +131,17 @@ def test_description_can_be_fetched_from_where_the_api_is(demo: Zaidash) -> None
 
 def test_description_in_docs_is_the_one_that_is_served() -> None:
     """Run `make openapi` where this fails."""
-    assert yaml.safe_load(OPENAPI_YAML.read_text(encoding="utf-8")) == DESCRIPTION
+    assert yaml.safe_load((ROOT / YAML_PATH).read_text(encoding="utf-8")) == DESCRIPTION
 
 
-def test_description_in_docs_is_what_its_script_writes(tmp_path: Path) -> None:
+def test_descriptions_are_what_their_script_writes(tmp_path: Path) -> None:
+    """Run `make openapi page` where this fails."""
     command = [sys.executable, str(ROOT / "deploy" / "openapi.py")]
-    output = tmp_path / "openapi.yaml"
-    subprocess.run([*command, "--output", str(output)], check=True, timeout=60)
-    assert output.read_text(encoding="utf-8") == OPENAPI_YAML.read_text(encoding="utf-8")
+    subprocess.run([*command, "--output", str(tmp_path)], check=True, timeout=60)
+    for path in (YAML_PATH, JSON_PATH):
+        assert (tmp_path / path).read_bytes() == (ROOT / path).read_bytes()
+    in_page = ROOT / "static" / JSON_PATH.relative_to("frontend/public")
+    assert in_page.read_bytes() == (ROOT / JSON_PATH).read_bytes()
 
 
 def test_description_is_valid_openapi() -> None:
@@ -151,7 +154,7 @@ def test_broken_description_would_be_noticed() -> None:
 
 
 def test_every_path_is_described_and_no_other() -> None:
-    assert set(DESCRIPTION["paths"]) == {*ROUTES, "/"}
+    assert set(DESCRIPTION["paths"]) == {*ROUTES, "/", "/api/openapi.json"}
 
 
 def test_every_parameter_is_described_where_it_is_taken() -> None:
