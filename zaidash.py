@@ -1238,8 +1238,8 @@ class Merged:
         if not with_ratio:
             return None
         ratios = [totals[("utilization", "")] for totals in with_ratio]
-        weights = [totals.get(("workers", ""), 0.0) for totals in with_ratio]
-        if not all(0 < weight < math.inf for weight in weights):
+        weights = [totals.get(("workers", ""), -1.0) for totals in with_ratio]
+        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
             weights = [1.0] * len(ratios)
         return sum(map(float.__mul__, ratios, weights)) / sum(weights)
 

@@ -629,6 +629,8 @@ UTILIZATIONS = {
     "a big one counts for more": ([(10, 0.9), (30, 0.1)], 0.3),
     "an idle one counts too": ([(10, 1), (90, 0)], 0.1),
     "three": ([(1, 0.6), (2, 0.3), (3, 0.2)], 0.3),
+    "one that has no workers yet takes no part": ([(0, 1), (20, 0.2), (60, 0.6)], 0.5),
+    "without any workers: the mean": ([(0, 0.2), (0, 0.4)], 0.3),
 }
 
 
