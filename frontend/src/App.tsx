@@ -5,13 +5,13 @@ import { Banners } from "./components/Banners";
 import { Header } from "./components/Header";
 import { Help } from "./components/Help";
 import { Tiles } from "./components/Tiles";
-import { useDashboard } from "./hooks/use-dashboard";
+import { useDashboard, usePolledTargets } from "./hooks/use-dashboard";
 import { useNavigation } from "./hooks/use-navigation";
 import { usePoll } from "./hooks/use-poll";
 import { useShortcuts } from "./hooks/use-shortcuts";
 import { useTheme } from "./hooks/use-theme";
 import { useView } from "./hooks/use-view";
-import { BoardProvider, ChoicesProvider, useBoard, useChoices } from "./lib/board";
+import { BoardProvider, ChoicesProvider, TargetsProvider, useChoices } from "./lib/board";
 import { PANELS } from "./panels";
 
 /** The page: first the service's settings, without which nothing can be asked. */
@@ -63,13 +63,19 @@ function Dashboard({ config, aheadMs, isOutdated }: Props) {
   return (
     <ChoicesProvider value={board.choices}>
       <BoardProvider value={board}>
-        <Page>
-          <Banners isOutdated={isOutdated} />
-          <Panels />
-        </Page>
+        <PolledTargets>
+          <Page>
+            <Banners isOutdated={isOutdated} />
+            <Panels />
+          </Page>
+        </PolledTargets>
       </BoardProvider>
     </ChoicesProvider>
   );
+}
+
+function PolledTargets({ children }: { readonly children: React.ReactNode }) {
+  return <TargetsProvider value={usePolledTargets(useChoices().live)}>{children}</TargetsProvider>;
 }
 
 /** The figures and all panels, or the one panel that fills the screen. */
@@ -92,11 +98,11 @@ const Panels = memo(function Panels() {
 });
 
 function Page({ children }: { readonly children: React.ReactNode }) {
-  const board = useBoard();
+  const choices = useChoices();
   const [isHelping, setIsHelping] = useState(false);
   const { onPan } = useNavigation();
   const onHelp = useCallback(() => setIsHelping(true), []);
-  useShortcuts(board, { onPan, onHelp });
+  useShortcuts(choices, { onPan, onHelp });
   return (
     <div className="flex min-h-dvh flex-col">
       <Header onHelp={onHelp} />

@@ -1,15 +1,13 @@
-import { type RefObject, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { type RefObject, useEffect, useLayoutEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { useIsSeen } from "../hooks/use-is-seen";
 import type { Span } from "../lib/time";
 import { type Tip, Tooltip } from "./tooltip";
 import { type Decision, decide, type Shown } from "./update";
 
 /** How often the window follows the wheel, ms. */
 const PAN_EVERY_MS = 200;
-
-/** How far from the edge of the window is in sight, or nearly. */
-const NEARLY = "64px";
 
 /** How long what is out of sight waits for what is in it, ms. */
 const LATER_MS = 50;
@@ -137,19 +135,4 @@ export function Plot(props: Props) {
 
 function sizeOf(element: HTMLElement): Size {
   return { width: Math.max(element.clientWidth, 1), height: Math.max(element.clientHeight, 1) };
-}
-
-/** Whether an element is in sight, or nearly. */
-function useIsSeen(element: RefObject<HTMLElement | null>): boolean {
-  const [isSeen, setIsSeen] = useState(true);
-  useEffect(() => {
-    if (!element.current) return;
-    const observer = new IntersectionObserver(
-      (entries) => setIsSeen(entries.at(-1)?.isIntersecting ?? true),
-      { rootMargin: NEARLY },
-    );
-    observer.observe(element.current);
-    return () => observer.disconnect();
-  }, [element]);
-  return isSeen;
 }

@@ -1,4 +1,4 @@
-import { useBoard } from "../lib/board";
+import { useBoard, useTargets } from "../lib/board";
 
 interface Props {
   /** The service is not the one this page was loaded from. */
@@ -7,7 +7,8 @@ interface Props {
 
 /** What is wrong, in words: targets that are down, storage that does not take anything. */
 export function Banners({ isOutdated }: Props) {
-  const { targets, readiness } = useBoard();
+  const { readiness } = useBoard();
+  const targets = useTargets();
   const reports = targets.data ?? [];
   const down = reports.filter(({ health }) => health === "down");
   const storage = (readiness.data ?? []).filter((reason) => reason.startsWith("storage"));

@@ -8,15 +8,17 @@ import type { Tip } from "../chart/tooltip";
 import { shapeOf } from "../chart/update";
 import type { History } from "../hooks/use-history";
 import { type Navigation, useNavigation } from "../hooks/use-navigation";
+import { useLive } from "../hooks/use-tick";
 import { changeView } from "../hooks/use-view";
-import { type Board, useBoard } from "../lib/board";
+import { type Board, useBoard, useChoices } from "../lib/board";
 import { chartOf, type Source } from "../lib/chart-data";
 import { describeChart } from "../lib/describe";
 import { NOTHING } from "../lib/format";
 import type { Live } from "../lib/live";
 import type { Column } from "../lib/series";
 import { coloursOf, type Theme } from "../lib/theme";
-import { lengthOf, type Span } from "../lib/time";
+import type { Span } from "../lib/time";
+import type { Timeline } from "../lib/timeline";
 import type { PanelSpec, SeriesSpec } from "../panels/spec";
 import { Current } from "./Current";
 import { IconButton } from "./IconButton";
@@ -26,7 +28,7 @@ import { Panel, type PanelState } from "./Panel";
 /** A panel with a chart of lines, made from its description; `turn` as in `usePhase`. */
 export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonly turn: number }) {
   const board = useBoard();
-  const { view, theme, summaries, variants, live } = board;
+  const { view, theme, summaries, variants, live, question } = board;
   const history = board.histories[panel.group];
   const phaseMs = usePhase(history, turn);
   const span = useShownSpan(history, phaseMs);
@@ -34,8 +36,11 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
   const chart = useRef<uPlot | null>(null);
 
   const before = board.before[panel.group];
-  const sources = useSources(history, before, span);
-  const versions = sources.map(({ timeline }) => timeline.version(phaseMs)).join(" ");
+  const sources = useSources(history, before, question.lengthMs);
+  const versions = useVersions(
+    sources.map(({ timeline }) => timeline),
+    phaseMs,
+  );
   const isLogarithmic = view.isLogarithmic && panel.canBeLogarithmic === true;
   // Rows change only with a version; the window moves on between them, without new columns.
   // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the sources
@@ -185,7 +190,7 @@ function Totals({ variants, totals, summaries }: TotalsProps) {
  * as they can: all of them at the same tick would keep the page from answering for too long.
  */
 export function usePhase(history: History, turn: number): number {
-  const { config } = useBoard();
+  const { config } = useChoices();
   return (turn * config.scrape_interval * 1000) % restOf(history);
 }
 
@@ -199,18 +204,23 @@ function restOf({ timelines }: History): number {
  * window moves on once in a rest, when its panel draws.
  */
 export function useShownSpan(history: History, phaseMs = 0): Span {
-  const { span, now } = useBoard();
-  const { question } = history;
+  const board = useBoard();
+  const { lengthMs, end: fixedEnd } = history.question ?? board.question;
   const restMs = restOf(history);
-  const asked = question ?? { lengthMs: lengthOf(span), end: span.isLive ? null : span.end };
-  const end = asked.end ?? Math.ceil((now - phaseMs) / restMs) * restMs + phaseMs;
-  const start = end - asked.lengthMs;
-  return useMemo(() => ({ start, end }), [start, end]);
+  const end = useLive(
+    ({ drawnAt }) => fixedEnd ?? Math.ceil((drawnAt - phaseMs) / restMs) * restMs + phaseMs,
+  );
+  return useMemo(() => ({ start: end - lengthMs, end }), [end, lengthMs]);
+}
+
+/** The versions of timelines as one: with it, something of them is to be drawn. */
+export function useVersions(timelines: readonly Timeline[], phaseMs = 0): string {
+  return useLive(() => timelines.map((timeline) => timeline.version(phaseMs)).join(" "));
 }
 
 /** The timelines to draw, with those of the window before where the user compares. */
-function useSources(history: History, before: History | undefined, span: Span): Source[] {
-  const { config } = useBoard();
+function useSources(history: History, before: History | undefined, lengthMs: number): Source[] {
+  const { config } = useChoices();
   const sourcesOf = ({ timelines }: History, shift: (stepMs: number) => number): Source[] =>
     [...timelines].map(([variant, timeline]) => ({
       variant,
@@ -221,7 +231,7 @@ function useSources(history: History, before: History | undefined, span: Span): 
   return [
     ...sourcesOf(history, () => 0),
     // A whole number of steps, so that both windows' rows meet at the same times.
-    ...(before ? sourcesOf(before, (step) => Math.round(lengthOf(span) / step) * step) : []),
+    ...(before ? sourcesOf(before, (step) => Math.round(lengthMs / step) * step) : []),
   ];
 }
 
@@ -239,11 +249,11 @@ export function usePanelState(
   hasValues = true,
   before?: History,
 ): PanelState {
-  const { readiness, span } = useBoard();
+  const { readiness, question: asked } = useBoard();
   const { error, retry, isLoading, question } = history;
   // A live window before is asked for again and again, which is nobody's doing.
   const isOld = isLoading || (before?.isLoading === true && before.question === null);
-  const isYoung = span.isLive && (readiness.data ?? []).includes("no scrape yet");
+  const isYoung = asked.end === null && (readiness.data ?? []).includes("no scrape yet");
   const isAnswered = question !== null;
   return useMemo(() => {
     if (error !== null) return { kind: "failed", error, retry };

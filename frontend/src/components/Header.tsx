@@ -1,9 +1,16 @@
 import { type FormEvent, memo, useEffect, useState } from "react";
 import { changeView } from "../hooks/use-view";
-import { useBoard, useChoices } from "../lib/board";
+import { useChoices } from "../lib/board";
 import { THEMES } from "../lib/theme";
-import { formatDuration, fromLocalInput, RANGES, toLocalInput } from "../lib/time";
-import { SHORTEST_MS } from "../lib/view";
+import {
+  formatDuration,
+  fromLocalInput,
+  RANGES,
+  type RangeKey,
+  type Span,
+  toLocalInput,
+} from "../lib/time";
+import { SHORTEST_MS, spanOf } from "../lib/view";
 import { ConnectionBadge } from "./ConnectionBadge";
 import { Icon } from "./Icon";
 import { IconButton } from "./IconButton";
@@ -86,7 +93,7 @@ export const Header = memo(function Header({ onHelp }: { readonly onHelp: () => 
         </div>
       </div>
       {isCustom && <CustomWindow onDone={() => setIsCustom(false)} />}
-      {view.window && <WindowBar />}
+      {view.window && <WindowBar window={view.window} range={view.range} />}
     </header>
   );
 });
@@ -119,7 +126,8 @@ function VariantSwitch() {
 
 /** Two fields for a window of one's own. */
 function CustomWindow({ onDone }: { readonly onDone: () => void }) {
-  const { span, now, config } = useBoard();
+  const { view, config, live } = useChoices();
+  const span = spanOf(view, live.now());
   const keptMs = Math.max(config.retention_1m, config.retention_5s) * 1000;
   const [start, setStart] = useState(toLocalInput(span.start));
   const [end, setEnd] = useState(toLocalInput(span.end));
@@ -130,9 +138,9 @@ function CustomWindow({ onDone }: { readonly onDone: () => void }) {
     if (from === null || to === null) setProblem("Enter both times.");
     else if (to - from < SHORTEST_MS) {
       setProblem(`The end has to be ${SHORTEST_MS / 1000} s or more after the beginning.`);
-    } else if (from > now) {
+    } else if (from > live.now()) {
       setProblem("The beginning lies in the future.");
-    } else if (to < now - keptMs) {
+    } else if (to < live.now() - keptMs) {
       setProblem(`Nothing is kept for longer than ${formatDuration(keptMs)}.`);
     } else {
       changeView({ window: { start: Math.max(from, 0), end: to } });
@@ -174,11 +182,8 @@ function CustomWindow({ onDone }: { readonly onDone: () => void }) {
 }
 
 /** Says that the page does not move on, and leads back. */
-function WindowBar() {
-  const { span, view } = useBoard();
-  const [from, to] = [toLocalInput(span.start), toLocalInput(span.end)].map((text) =>
-    text.replace("T", " "),
-  );
+function WindowBar({ window, range }: { readonly window: Span; readonly range: RangeKey }) {
+  const [from, to] = [window.start, window.end].map((ms) => toLocalInput(ms).replace("T", " "));
   useEffect(() => {
     document.title = `zaidash ${from}`;
     return () => {
@@ -192,7 +197,7 @@ function WindowBar() {
       </span>
       <button type="button" className="button" onClick={() => changeView({ window: null })}>
         <Icon name="back" />
-        back to the last {view.range}
+        back to the last {range}
       </button>
     </p>
   );

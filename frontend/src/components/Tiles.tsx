@@ -1,7 +1,7 @@
 import { Fragment, useMemo } from "react";
 import type { Summary } from "../api/types";
+import { useLive } from "../hooks/use-tick";
 import { type Board, useBoard, useChoices } from "../lib/board";
-import { isFresh } from "../lib/connection";
 import type { Level } from "../lib/level";
 import {
   compareTotals,
@@ -16,6 +16,7 @@ import {
 import { lengthOf } from "../lib/time";
 import { usePhase, useShownSpan } from "./ChartPanel";
 import { ErrorBoundary } from "./ErrorBoundary";
+import { LiveText } from "./LiveText";
 import { DashSwatch } from "./Swatch";
 
 /** The numbers that matter, each for every variant. */
@@ -50,20 +51,27 @@ function Tile({ tile }: { readonly tile: TileSpec }) {
 /** What a variant's tiles tell of: now, or when it was paused, or the whole of a window. */
 function readingFor(board: Board, variant: string): Reading | null {
   if (board.view.window) return board.summaries?.get(variant) ?? null;
-  const snapshot = board.live.latest.get(variant);
-  return snapshot && isFresh(snapshot.timestamp, board.span.end, board.config.scrape_interval)
-    ? readingOf(snapshot)
-    : null;
+  const snapshot = board.live.fresh(variant, board.view.pausedAt);
+  return snapshot && readingOf(snapshot);
 }
 
 function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant: string }) {
   const board = useBoard();
   const { variants, config, summaries } = board;
-  const reading = readingFor(board, variant);
   const index = config.variants.indexOf(variant);
   const [first, ...others] = tile.values;
-  const level = (reading && tile.level?.(reading)) ?? "ok";
-  const tell = ({ of, format }: TileSpec["values"][number]) => format(reading && of(reading));
+  const level = useLive(() => {
+    const reading = tile.level && readingFor(board, variant);
+    return (reading && tile.level?.(reading)) ?? "ok";
+  });
+  const figure = ({ of, format }: TileSpec["values"][number]) => (
+    <LiveText
+      tell={() => {
+        const reading = readingFor(board, variant);
+        return format(reading && of(reading));
+      }}
+    />
+  );
   return (
     <div className="relative mt-1" data-variant={variant}>
       {variants.length > 1 && (
@@ -78,13 +86,13 @@ function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant:
             {first.label && (
               <span className="text-[11px] font-normal text-muted">{first.label} </span>
             )}
-            <span className="inline-block min-w-[6ch]">{tell(first)}</span>
+            {figure(first)}
           </span>
         )}
         {others.map((value) => (
           <span key={value.label} className="text-[13px] whitespace-nowrap">
             <span className="text-[11px] text-muted">{value.label} </span>
-            <span className="inline-block min-w-[6ch]">{tell(value)}</span>
+            {figure(value)}
           </span>
         ))}
         {/* Where nothing has to make room for it: beside the variant's name, or the tile's. */}
@@ -130,15 +138,16 @@ function Change({
 const [SPARK_WIDTH, SPARK_HEIGHT] = [96, 20];
 
 function Spark({ tile, variant }: { readonly tile: TileSpec; readonly variant: string }) {
-  const { histories, colours, config, span } = useBoard();
+  const { histories, colours, config, question } = useBoard();
   const timeline = histories.numbers.timelines.get(variant);
   const phaseMs = usePhase(histories.numbers, TILES.indexOf(tile));
   const shown = useShownSpan(histories.numbers, phaseMs);
-  const stepMs = sparkStep(lengthOf(shown), timeline?.stepMs ?? 1);
-  const version = timeline?.version(phaseMs, stepMs);
+  const lengthMs = lengthOf(shown);
+  const stepMs = sparkStep(lengthMs, timeline?.stepMs ?? 1);
+  const version = useLive(() => timeline?.version(phaseMs, stepMs) ?? null);
   // What comes live is drawn when there is another point of it, not before.
-  const [lengthMs, last] = [lengthOf(shown), (shown.end - phaseMs) / stepMs];
-  const end = span.isLive ? Math.floor(last) * stepMs + phaseMs : shown.end;
+  const last = (shown.end - phaseMs) / stepMs;
+  const end = question.end === null ? Math.floor(last) * stepMs + phaseMs : shown.end;
   // biome-ignore lint/correctness/useExhaustiveDependencies: values change with the version only
   const path = useMemo(() => {
     if (!timeline) return "";

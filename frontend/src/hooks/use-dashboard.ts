@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import { fetchReasons, fetchSummary, fetchTargets } from "../api/client";
-import type { Config, TargetReport } from "../api/types";
-import type { Board } from "../lib/board";
+import type { Config } from "../api/types";
+import type { Board, Targets } from "../lib/board";
 import { Live } from "../lib/live";
 import { planHistory } from "../lib/plan";
 import { coloursOf } from "../lib/theme";
@@ -12,7 +12,7 @@ import { FIELD_GROUPS } from "../panels/spec";
 import { keyOf, type Question, questionBefore, useHistory } from "./use-history";
 import { useClock, usePausedSnapshots, useStream } from "./use-live";
 import { usePoints } from "./use-points";
-import { type Polled, usePoll } from "./use-poll";
+import { usePoll } from "./use-poll";
 import { useTheme } from "./use-theme";
 import { changeView, useView } from "./use-view";
 
@@ -29,15 +29,15 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   const [live] = useState(() => new Live(config, aheadMs));
   live.aheadMs = aheadMs;
   const view = useView();
-  useSyncExternalStore(live.subscribe, () => live.tick);
+  // Of what is pushed, all that what is asked depends on; the numbers are for those who show them.
+  useSyncExternalStore(live.subscribe, () => `${live.epoch} ${live.openings}`);
   useStream(live, view.pausedAt !== null);
   usePausedSnapshots(live, config, view.pausedAt);
   useClock(live, config.scrape_interval);
 
   const keptMs = Math.max(config.retention_1m, config.retention_5s) * 1000;
   const theme = useTheme(view.theme);
-  const now = live.drawnAt;
-  const span = spanOf(view, now);
+  const span = spanOf(view, live.drawnAt);
   // What an address names but there is not would leave the page empty.
   const panel = PANELS.some(({ id }) => id === view.panel) ? view.panel : null;
   const points = usePoints(panel !== null);
@@ -59,7 +59,10 @@ export function useDashboard(config: Config, aheadMs: number): Board {
     lengthMs: lengthOf(span),
     end: span.isLive ? null : span.end,
   };
-  const before = view.isComparing ? questionBefore(question, now) : null;
+  const questionBeforeNow = () =>
+    view.isComparing ? questionBefore(question, live.drawnAt) : null;
+  useSyncExternalStore(live.subscribe, () => questionBeforeNow()?.end);
+  const before = questionBeforeNow();
   const plan = (wanted: Span, isLive: boolean) =>
     planHistory(keptOf(wanted, live.now(), keptMs), isLive, points, config, live.now());
   // Only of numbers there is anything per minute.
@@ -77,10 +80,12 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   };
   const numbersBefore = useHistory(live, FIELD_GROUPS.numbers, before, planBefore, planKey);
   const codesBefore = useHistory(live, FIELD_GROUPS.codes, before, planBefore, planKey);
-  const targets = useTargets(live);
   const readiness = usePoll("readiness", fetchReasons, POLL_EVERY_MS, live.withTick);
   // Nothing is kept of it, so there is nothing to ask.
-  const isGone = span.end < now - keptMs;
+  const isGone = useSyncExternalStore(
+    live.subscribe,
+    () => spanOf(view, live.drawnAt).end < live.drawnAt - keptMs,
+  );
   // The charts first: a summary of a week is as much work as all of them.
   const isLoading = Object.values(histories).some((history) => history.isLoading);
   const summary = usePoll(
@@ -103,22 +108,21 @@ export function useDashboard(config: Config, aheadMs: number): Board {
     choices,
     theme,
     colours: coloursOf(theme),
-    now,
-    span,
+    question,
     histories,
     before: view.isComparing ? { numbers: numbersBefore, codes: codesBefore } : {},
     summaries: isGone ? null : summaries,
-    targets,
     readiness,
   };
 }
 
-function useTargets(live: Live): Polled<readonly TargetReport[]> {
+/** How every target does, asked for again and again and when the health of a variant changes. */
+export function usePolledTargets(live: Live): Targets {
   const targets = usePoll("targets", fetchTargets, POLL_EVERY_MS, live.withTick);
   const { data, refresh } = targets;
   useEffect(() => live.check(data ?? []), [live, data]);
   // Why a variant's health has changed is known to its targets.
-  const { healthChanges } = live;
+  const healthChanges = useSyncExternalStore(live.subscribe, () => live.healthChanges);
   useEffect(() => {
     if (healthChanges > 0) refresh();
   }, [healthChanges, refresh]);

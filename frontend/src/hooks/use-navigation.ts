@@ -1,7 +1,7 @@
 import { useMemo, useRef } from "react";
-import { useBoard } from "../lib/board";
+import { useChoices } from "../lib/board";
 import { lengthOf, MINUTE_MS, pan, rangeHolding, type Span } from "../lib/time";
-import { zoomTo } from "../lib/view";
+import { spanOf, zoomTo } from "../lib/view";
 import { changeView } from "./use-view";
 
 /** Where there are only minutes left, less than this would be a chart of a dot or two. */
@@ -22,9 +22,9 @@ export interface Navigation {
 
 /** Ways to another window. */
 export function useNavigation(): Navigation {
-  const board = useBoard();
-  const latest = useRef(board);
-  latest.current = board;
+  const choices = useChoices();
+  const latest = useRef(choices);
+  latest.current = choices;
   return useMemo(
     () => ({
       onZoom: ({ start, end }) => {
@@ -36,8 +36,9 @@ export function useNavigation(): Navigation {
         if (latest.current.view.window) changeView({ window: null });
       },
       onPan: (share) => {
-        const { view, span, config, live } = latest.current;
+        const { view, config, live } = latest.current;
         const now = live.now();
+        const span = spanOf(view, live.drawnAt);
         const oldest = now - Math.max(config.retention_1m, config.retention_5s) * 1000;
         const moved = pan(span, share, oldest, now);
         if (share > 0 && moved.end >= Math.floor(now)) {

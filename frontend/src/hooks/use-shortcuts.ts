@@ -1,5 +1,5 @@
 import { useEffect, useRef } from "react";
-import type { Board } from "../lib/board";
+import type { Choices } from "../lib/board";
 import { THEMES } from "../lib/theme";
 import { RANGES } from "../lib/time";
 import { changeView } from "./use-view";
@@ -23,9 +23,9 @@ interface Actions {
 }
 
 /** The page's keys; they work wherever the key is not needed for typing or choosing. */
-export function useShortcuts(board: Board, actions: Actions): void {
-  const latest = useRef({ board, actions });
-  latest.current = { board, actions };
+export function useShortcuts(choices: Choices, actions: Actions): void {
+  const latest = useRef({ choices, actions });
+  latest.current = { choices, actions };
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
@@ -35,7 +35,8 @@ export function useShortcuts(board: Board, actions: Actions): void {
       // A focused button is pressed with the space bar, a focused list scrolled with arrows.
       if (event.key === " " && target.closest("button, a, summary")) return;
       if (event.key.startsWith("Arrow") && target.closest("[data-scrolls]")) return;
-      if (perform(event.key, latest.current.board, latest.current.actions)) event.preventDefault();
+      if (perform(event.key, latest.current.choices, latest.current.actions))
+        event.preventDefault();
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
@@ -43,8 +44,8 @@ export function useShortcuts(board: Board, actions: Actions): void {
 }
 
 /** Does what a key asks for; false where it asks for nothing. */
-function perform(key: string, board: Board, { onPan, onHelp }: Actions): boolean {
-  const { view, config, live } = board;
+function perform(key: string, choices: Choices, { onPan, onHelp }: Actions): boolean {
+  const { view, config, live } = choices;
   const range = RANGES[Number(key) - 1];
   const [first, second] = config.variants;
   const variantOf = (name: string, other: string | undefined) =>

@@ -86,6 +86,31 @@ describe("the newest snapshot", () => {
   });
 });
 
+describe("the snapshot that tells of a time", () => {
+  /** A page whose newest snapshot is as old as this, in ms. */
+  const openWith = (ageMs: number): Live => {
+    const { live, source } = openLive();
+    source.tell(metrics(NOW - ageMs));
+    return live;
+  };
+
+  it("is the newest one", () => {
+    expect(openWith(1000).fresh("production", null)?.timestamp).toBe(NOW - 1000);
+  });
+
+  it("is none of another variant", () => {
+    expect(openWith(1000).fresh("canary", null)).toBeNull();
+  });
+
+  it("is none that is too old at the tick drawn", () => {
+    expect(openWith(60_000).fresh("production", null)).toBeNull();
+  });
+
+  it("is that of the pause, however long it lasts", () => {
+    expect(openWith(60_000).fresh("production", NOW - 59_000)?.timestamp).toBe(NOW - 60_000);
+  });
+});
+
 describe("what can wait for a tick", () => {
   const frames = () => vi.stubGlobal("requestAnimationFrame", (draw: () => void) => draw());
 

@@ -1,5 +1,6 @@
 import { EventStream, type StreamState } from "../api/stream";
 import type { Config, Snapshot, TargetReport } from "../api/types";
+import { isFresh } from "./connection";
 import { MINUTE_MS } from "./time";
 
 /** How far back the first connection asks; history overlaps with it by as much. */
@@ -150,6 +151,15 @@ export class Live {
     this.drawnAt = this.now();
     for (const listener of this.changeListeners) listener();
   };
+
+  /** The newest snapshot of a variant, where it tells of the time of a pause, or of the tick drawn. */
+  fresh(variant: string, pausedAt: number | null): Snapshot | null {
+    const snapshot = this.latest.get(variant);
+    const at = pausedAt ?? this.drawnAt;
+    return snapshot && isFresh(snapshot.timestamp, at, this.config.scrape_interval)
+      ? snapshot
+      : null;
+  }
 
   /** Time of the newest snapshot of any variant, ms. */
   newest(): number | null {

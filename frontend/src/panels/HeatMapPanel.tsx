@@ -4,7 +4,7 @@ import { downloadCsv, downloadPng } from "../chart/export";
 import { bucketAxis, cellAt, heatPlugin } from "../chart/heat-plugin";
 import { AXIS_PX, baseOptions } from "../chart/options";
 import { Plot } from "../chart/Plot";
-import { usePanelState, usePhase, useShownSpan } from "../components/ChartPanel";
+import { usePanelState, usePhase, useShownSpan, useVersions } from "../components/ChartPanel";
 import { Current } from "../components/Current";
 import { IconButton } from "../components/IconButton";
 import { Panel } from "../components/Panel";
@@ -31,7 +31,7 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
   const phaseMs = usePhase(history, turn);
   const span = useShownSpan(history, phaseMs);
   const timelines = [...history.timelines];
-  const versions = timelines.map(([, timeline]) => timeline.version(phaseMs)).join(" ");
+  const versions = useVersions([...history.timelines.values()], phaseMs);
   // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
   const bounds = useMemo(() => boundsOf(timelines.map(([, timeline]) => timeline)), [versions]);
   const charts = useRef(new Map<string, React.RefObject<uPlot | null>>());

@@ -1,9 +1,10 @@
 import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { downloadCsv } from "../chart/export";
-import { usePanelState, useShownSpan } from "../components/ChartPanel";
+import { usePanelState, useShownSpan, useVersions } from "../components/ChartPanel";
 import { IconButton } from "../components/IconButton";
 import { Panel } from "../components/Panel";
-import { type Question, useHistory } from "../hooks/use-history";
+import { useHistory } from "../hooks/use-history";
+import { useIsSeen } from "../hooks/use-is-seen";
 import { changeView } from "../hooks/use-view";
 import { useBoard } from "../lib/board";
 import { isoTime, toCsv } from "../lib/csv";
@@ -61,40 +62,36 @@ const MARGIN_ROWS = 8;
 /** A line per minute and variant. Only the rows in sight are in the page. */
 export function HistoryPanel() {
   const board = useBoard();
-  const { live, config, span, variants, view } = board;
-  const [seenRef, isSeen] = useSeen();
-  const lengthMs = span.end - span.start;
+  const { live, config, question, view } = board;
+  const sight = useRef<HTMLDivElement>(null);
+  const isSeen = useIsSeen(sight, false);
+  const [wasSeen, setWasSeen] = useState(false);
+  if (isSeen && !wasSeen) setWasSeen(true);
   const keptMs = Math.max(config.retention_1m, config.retention_5s) * 1000;
-  const question: Question = {
-    variant: view.variant,
-    variants,
-    lengthMs,
-    end: span.isLive ? null : span.end,
-  };
   const history = useHistory(
     live,
     FIELDS,
-    isSeen ? question : null,
+    wasSeen ? question : null,
     (wanted, isLive) => planMinutes(keptOf(wanted, live.now(), keptMs), isLive, config, live.now()),
     "minutes",
     (fields, { stepMs, baseMs, gapMs }) => new Timeline(fields, stepMs, baseMs, gapMs, byTime),
   );
   const start = firstMinute(useShownSpan(history));
+  const versions = useVersions([...history.timelines.values()]);
   const { sorting } = view;
-  const versions = [...history.timelines.values()].map((timeline) => timeline.version()).join(" ");
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
-  const rows = useMemo(
-    () =>
-      sortRows(
-        [...history.timelines]
-          .flatMap(([variant, timeline]) => minuteRows(variant, timeline))
-          .filter(({ time }) => time >= start),
-        sorting,
-      ),
-    [history.timelines, versions, sorting, start],
-  );
+  const makeRows = () =>
+    sortRows(
+      [...history.timelines]
+        .flatMap(([variant, timeline]) => minuteRows(variant, timeline))
+        .filter(({ time }) => time >= start),
+      sorting,
+    );
+  // Out of sight the rows stay as they were.
+  const drawn = useLastSeen(`${versions} ${start}`, isSeen);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `drawn` stands for what comes live
+  const rows = useMemo(makeRows, [history.timelines, drawn, sorting]);
   const saveCsv = () => {
-    const lines = rows.map((row) => [
+    const lines = makeRows().map((row) => [
       isoTime(row.time),
       row.variant,
       ...COLUMNS.map(({ key }) => row[key]),
@@ -127,7 +124,7 @@ export function HistoryPanel() {
         />
       }
     >
-      <div ref={seenRef} className={view.panel === HISTORY ? "min-h-96 flex-1 basis-0" : "h-96"}>
+      <div ref={sight} className={view.panel === HISTORY ? "min-h-96 flex-1 basis-0" : "h-96"}>
         <VirtualTable
           rows={rows}
           intervalS={config.scrape_interval}
@@ -267,23 +264,9 @@ function SortHeader(props: {
   );
 }
 
-/** Whether an element has come into sight; from then on it stays true. */
-function useSeen(): [React.RefObject<HTMLDivElement | null>, boolean] {
-  const element = useRef<HTMLDivElement>(null);
-  const [isSeen, setIsSeen] = useState(false);
-  useEffect(() => {
-    if (!element.current) return;
-    const observer = new IntersectionObserver(
-      (entries) => {
-        if (entries.some(({ isIntersecting }) => isIntersecting)) {
-          setIsSeen(true);
-          observer.disconnect();
-        }
-      },
-      { rootMargin: "100px" },
-    );
-    observer.observe(element.current);
-    return () => observer.disconnect();
-  }, []);
-  return [element, isSeen];
+/** A value as it was when it could be seen. */
+function useLastSeen<T>(value: T, isSeen: boolean): T {
+  const last = useRef(value);
+  if (isSeen) last.current = value;
+  return last.current;
 }

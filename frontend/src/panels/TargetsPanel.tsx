@@ -2,7 +2,7 @@ import { memo, useMemo } from "react";
 import type { TargetReport } from "../api/types";
 import { Panel, type PanelState } from "../components/Panel";
 import type { Polled } from "../hooks/use-poll";
-import { useBoard } from "../lib/board";
+import { useChoices, useTargets } from "../lib/board";
 import { formatCount, formatMs, NOTHING } from "../lib/format";
 import { formatDuration } from "../lib/time";
 
@@ -13,11 +13,11 @@ const COLOURS = { up: "text-good", down: "text-critical-ink", unknown: "text-mut
 
 /** Every target, and how its last scrape went. */
 export function TargetsPanel() {
-  const { now, variants, targets } = useBoard();
-  const { data, error, refresh } = targets;
+  const { live, variants } = useChoices();
+  const { data, error, refresh } = useTargets();
   // Times ago are those of the answer: counted on at every tick, they would have it laid out anew.
   // biome-ignore lint/correctness/useExhaustiveDependencies: see above
-  const answeredAt = useMemo(() => now, [data]);
+  const answeredAt = useMemo(() => live.drawnAt, [live, data]);
   return <TargetsCard {...{ data, error, refresh, variants, now: answeredAt }} />;
 }
 

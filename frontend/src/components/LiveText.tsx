@@ -1,0 +1,29 @@
+import { useRef } from "react";
+import { useEachTick } from "../hooks/use-tick";
+import type { Live } from "../lib/live";
+
+interface Props {
+  /** What it says at this tick. */
+  readonly tell: (live: Live) => string;
+}
+
+/**
+ * Text that follows the ticks: written in place, since React would compare half the page to find the
+ * letters that change, and in a box as wide as the longest text yet, so that none else is laid out.
+ */
+export function LiveText({ tell }: Props) {
+  const box = useRef<HTMLSpanElement>(null);
+  const longest = useRef(0);
+  useEachTick((live) => {
+    if (!box.current) return;
+    const text = box.current.firstChild ?? box.current.appendChild(new Text());
+    const words = tell(live);
+    if (text.nodeValue === words) return;
+    text.nodeValue = words;
+    if (words.length > longest.current) {
+      longest.current = words.length;
+      box.current.style.width = `${words.length}ch`;
+    }
+  });
+  return <span ref={box} className="live-text" />;
+}
