@@ -117,15 +117,10 @@ describe("the options of a chart", () => {
     expect(filter(u, 1)).toEqual([1]);
   });
 
-  it("fill a stack between its lines, and nothing else", () => {
-    const lines = [
-      line({ fill: "#111111" }),
-      line({ fill: "#222222", fillTo: 0 }),
-      line({ fillTo: 1 }),
-    ];
-    const { bands, series } = optionsOf(specOf({ lines }));
-    expect(bands).toEqual([{ series: [2, 1], fill: "#222222" }]);
-    expect(series.slice(1).map(({ fill }) => fill)).toEqual(["#111111", "#222222", undefined]);
+  it("fill the areas, and nothing else", () => {
+    const lines = [line({ fill: "#111111" }), line({ fill: "#222222", fillTo: 0 }), line()];
+    const series = optionsOf(specOf({ lines })).series.slice(1);
+    expect(series.map(({ fill }) => fill)).toEqual(["#111111", "#222222", undefined]);
   });
 
   it("have an axis on the right only where there is one, as wide on all charts", () => {

@@ -3,6 +3,7 @@ import { trimZeros } from "../lib/format";
 import { isolated } from "../lib/series";
 import type { Colours } from "../lib/theme";
 import { DAY_MS, formatClock, formatDate, type Span } from "../lib/time";
+import { linePaths } from "./paths";
 import type { Axis, ChartSpec, Line } from "./spec";
 
 export const FAMILY = 'ui-sans-serif, system-ui, "Segoe UI", Roboto, sans-serif';
@@ -88,11 +89,6 @@ export function lineOptions(
       ...(spec.right ? [valueAxis("right", spec.right, colours)] : []),
     ],
     series: [{}, ...spec.lines.map(lineSeries)],
-    bands: spec.lines.flatMap(({ fill, fillTo }, i) =>
-      fill !== null && fillTo !== null
-        ? [{ series: [i + 1, fillTo + 1] as uPlot.Band.Bounds, fill }]
-        : [],
-    ),
   };
 }
 
@@ -104,6 +100,7 @@ function lineSeries(line: Line): uPlot.Series {
     width: widthOnScreen(line.width),
     dash: [...line.dash],
     ...(line.fill !== null ? { fill: line.fill } : {}),
+    paths: linePaths(line),
     spanGaps: false,
     points: {
       size: 4,
