@@ -8,6 +8,7 @@ import {
   heatOf,
   intensity,
   secondsLabel,
+  totalsOf,
 } from "./heat";
 import { Timeline } from "./timeline";
 
@@ -55,6 +56,18 @@ describe("the rows of the map", () => {
     const [fast, slow] = [timelineOf([[0, { "0.25": 1 }]]), timelineOf([[0, { "1": 1 }]])];
     expect(boundsOf([fast, slow])).toEqual(["0.25", "0.5", "1"]);
     expect(boundsOf([timelineOf([[0, null]])])).toEqual([]);
+  });
+});
+
+describe("all requests of a map", () => {
+  it("are those of its window, by bucket, without the places of an outage", () => {
+    const timeline = timelineOf([
+      [95_000, { "1": 50 }], // out of sight
+      [100_000, { "0.5": 3, "+Inf": 1 }],
+      [115_000, { "0.5": 4, "1": 7 }],
+    ]);
+    const heat = heatOf(timeline, { start: 100_000, end: 120_000 }, ["0.5", "1", "+Inf"]);
+    expect(totalsOf(heat)).toEqual([7, 7, 1]);
   });
 });
 

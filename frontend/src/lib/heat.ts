@@ -1,3 +1,4 @@
+import type { ByKey } from "../api/types";
 import { lengthOf, type Span } from "./time";
 import type { Timeline } from "./timeline";
 
@@ -37,25 +38,57 @@ export function allBounds(inUse: readonly string[]): string[] {
   return [...between, ...(hasInfinite ? ["+Inf"] : [])];
 }
 
+/** A row's counts beside numbers of their keys: an object whose keys are looked up is slow to go through. */
+interface Row {
+  readonly keys: Uint16Array;
+  readonly counts: Float64Array;
+}
+
+const numbers = new Map<string, number>();
+
+/** The number of a key, which stays its own; a proxy has about a dozen. */
+function numberOf(key: string): number {
+  const number = numbers.get(key) ?? numbers.size;
+  numbers.set(key, number);
+  return number;
+}
+
+/** A row is drawn hundreds of times and changes only while it grows, into another object. */
+const rows = new WeakMap<ByKey, Row>();
+
+function rowOf(object: ByKey): Row {
+  const known = rows.get(object);
+  if (known) return known;
+  const entries = Object.entries(object);
+  const row = {
+    keys: Uint16Array.from(entries, ([key]) => numberOf(key)),
+    counts: Float64Array.from(entries, ([, count]) => count),
+  };
+  rows.set(object, row);
+  return row;
+}
+
 /** The matrix of a timeline's `latency_buckets` over a span; `bounds` as `boundsOf` gives them. */
 export function heatOf(timeline: Timeline, span: Span, bounds: readonly string[]): Heat {
   const { stepMs, times } = timeline;
   const start = Math.floor(span.start / stepMs) * stepMs;
   const columns = Math.ceil(lengthOf(span) / stepMs) + 1;
   const counts = new Float64Array(columns * bounds.length).fill(-1);
-  const place = new Map(bounds.map((bound, i) => [bound, i]));
+  const places: number[] = []; // in `bounds`, by the number of a key
+  for (let i = 0; i < bounds.length; i += 1) places[numberOf(bounds[i] ?? "")] = i;
   const objects = timeline.objects("latency_buckets");
   let max = 0;
-  for (let row = 0; row < times.length; row += 1) {
-    const column = Math.floor(((times[row] ?? 0) - start) / stepMs);
-    const object = objects[row];
+  for (let i = 0; i < times.length; i += 1) {
+    const column = Math.floor(((times[i] ?? 0) - start) / stepMs);
+    const object = objects[i];
     if (column < 0 || column >= columns || !object) continue;
     const first = column * bounds.length;
     if (counts[first] === -1) counts.fill(0, first, first + bounds.length);
-    for (const key in object) {
-      const bucket = place.get(key);
+    const row = rowOf(object);
+    for (let k = 0; k < row.keys.length; k += 1) {
+      const bucket = places[row.keys[k] ?? -1];
       if (bucket === undefined) continue;
-      const count = (counts[first + bucket] ?? 0) + (object[key] ?? 0);
+      const count = (counts[first + bucket] ?? 0) + (row.counts[k] ?? 0);
       counts[first + bucket] = count;
       if (count > max) max = count;
     }
@@ -65,13 +98,27 @@ export function heatOf(timeline: Timeline, span: Span, bounds: readonly string[]
 
 /** The buckets of several timelines together, so that their maps have the same rows. */
 export function boundsOf(timelines: readonly Timeline[]): string[] {
-  const inUse = new Set<string>();
+  const isUsed: boolean[] = [];
   for (const timeline of timelines) {
-    for (const counts of timeline.objects("latency_buckets")) {
-      for (const key in counts) if ((counts[key] ?? 0) > 0) inUse.add(key);
+    for (const object of timeline.objects("latency_buckets")) {
+      if (!object) continue;
+      const { keys, counts } = rowOf(object);
+      for (let k = 0; k < keys.length; k += 1)
+        if ((counts[k] ?? 0) > 0) isUsed[keys[k] ?? 0] = true;
     }
   }
-  return allBounds([...inUse].sort(compareBounds));
+  const inUse = [...numbers].filter(([, number]) => isUsed[number]).map(([key]) => key);
+  return allBounds(inUse.sort(compareBounds));
+}
+
+/** All requests on a map, by bucket. */
+export function totalsOf({ bounds, columns, counts }: Heat): number[] {
+  const totals = bounds.map(() => 0);
+  for (let i = 0; i < columns * bounds.length; i += 1) {
+    const bucket = i % bounds.length;
+    totals[bucket] = (totals[bucket] ?? 0) + Math.max(0, counts[i] ?? 0);
+  }
+  return totals;
 }
 
 /** From 0 for none to `steps` for the most; logarithmic, so that a few stay visible beside many. */

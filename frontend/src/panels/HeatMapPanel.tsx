@@ -13,7 +13,7 @@ import { type Navigation, useNavigation } from "../hooks/use-navigation";
 import { useBoard } from "../lib/board";
 import { isoTime, toCsv } from "../lib/csv";
 import { formatCount, formatMs } from "../lib/format";
-import { boundsOf, bucketLabel, type Heat, heatOf } from "../lib/heat";
+import { boundsOf, bucketLabel, type Heat, heatOf, totalsOf } from "../lib/heat";
 import type { Colours, Theme } from "../lib/theme";
 import { lengthOf, type Span } from "../lib/time";
 import type { Timeline } from "../lib/timeline";
@@ -139,11 +139,7 @@ const HeatMap = memo(function HeatMap(props: Props) {
     () => heatOf(timeline, span, bounds),
     [timeline, version, span.start, span.end, bounds],
   );
-  // biome-ignore lint/correctness/useExhaustiveDependencies: rows change with the version only
-  const description = useMemo(
-    () => describe(variant, timeline, bounds),
-    [variant, timeline, version, bounds],
-  );
+  const description = useMemo(() => describe(variant, heat), [variant, heat]);
   const latest = useRef<Heat>(heat);
   latest.current = heat;
   // uPlot draws axes and crosshair; of the data it has to know the times.
@@ -184,15 +180,12 @@ const HeatMap = memo(function HeatMap(props: Props) {
 });
 
 /** The map in words: which bucket has the most requests. */
-function describe(variant: string, timeline: Timeline, bounds: readonly string[]): string {
-  const sums = new Map<string, number>();
-  for (const counts of timeline.objects("latency_buckets")) {
-    for (const key in counts) sums.set(key, (sums.get(key) ?? 0) + (counts[key] ?? 0));
-  }
-  const total = [...sums.values()].reduce((sum, count) => sum + count, 0);
+function describe(variant: string, heat: Heat): string {
+  const totals = totalsOf(heat);
+  const total = totals.reduce((sum, count) => sum + count, 0);
   if (total === 0) return `${TITLE}, ${variant}. No data.`;
-  const [most] = [...sums].sort(([, a], [, b]) => b - a)[0] ?? [""];
-  const share = Math.round((100 * (sums.get(most) ?? 0)) / total);
-  const label = bucketLabel(bounds, bounds.indexOf(most));
+  const most = Math.max(...totals);
+  const share = Math.round((100 * most) / total);
+  const label = bucketLabel(heat.bounds, totals.indexOf(most));
   return `${TITLE}, ${variant}: ${formatCount(total)} requests, ${share} % of them took ${label}.`;
 }
