@@ -7,6 +7,7 @@ import type { ChartSpec } from "../chart/spec";
 import type { Tip } from "../chart/tooltip";
 import { shapeOf } from "../chart/update";
 import type { History } from "../hooks/use-history";
+import { useIsSeen } from "../hooks/use-is-seen";
 import { type Navigation, useNavigation } from "../hooks/use-navigation";
 import { useLive } from "../hooks/use-tick";
 import { changeView } from "../hooks/use-view";
@@ -42,11 +43,15 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
     phaseMs,
   );
   const isLogarithmic = view.isLogarithmic && panel.canBeLogarithmic === true;
-  // Rows change only with a version; the window moves on between them, without new columns.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the sources
+  const make = () => chartOf(panel, sources, span, { theme, hidden: view.hidden, isLogarithmic });
+  const latestMake = useRef(make);
+  latestMake.current = make;
+  // What comes live is drawn where it is seen.
+  const sight = useRef<HTMLDivElement>(null);
+  const due = useIsSeen(sight) && `${versions} ${span.end}`;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: timelines and `due` stand for the sources
   const { spec, series, shape, description } = useMemo(() => {
-    const options = { theme, hidden: view.hidden, isLogarithmic };
-    const made = chartOf(panel, sources, span, options);
+    const made = make();
     const timelines = sources.map(({ timeline }) => timeline);
     return {
       spec: made,
@@ -54,11 +59,11 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
       shape: `${theme} ${shapeOf(made)}`,
       description: describeChart(panel.title, made),
     };
-  }, [panel, history.timelines, before?.timelines, versions, theme, view.hidden, isLogarithmic]);
+  }, [panel, history.timelines, before?.timelines, due, theme, view.hidden, isLogarithmic]);
   const state = usePanelState(history, spec.data[0].length > 0, hasValues(spec), before);
   return (
     <ChartCard
-      {...{ panel, spec, series, shape, description, span, state, isLogarithmic }}
+      {...{ panel, spec, series, shape, description, state, isLogarithmic, latestMake, sight }}
       summaries={panel.totals ? summaries : null}
       {...{ theme, variants, navigation, live, chart }}
     />
@@ -71,7 +76,9 @@ interface CardProps {
   readonly series: readonly SeriesSpec[];
   readonly shape: string;
   readonly description: string;
-  readonly span: Span;
+  /** Makes the chart as it is now, though it may be out of sight. */
+  readonly latestMake: RefObject<() => ChartSpec>;
+  readonly sight: RefObject<HTMLDivElement | null>;
   readonly state: PanelState;
   readonly summaries: Board["summaries"];
   readonly isLogarithmic: boolean;
@@ -84,7 +91,7 @@ interface CardProps {
 
 /** What a panel looks like; at most ticks nothing of it changes but the values beside the title. */
 const ChartCard = memo(function ChartCard(props: CardProps) {
-  const { panel, spec, series, shape, description, span, state, isLogarithmic } = props;
+  const { panel, spec, series, shape, description, state, isLogarithmic, latestMake } = props;
   const { theme, variants, summaries, navigation, live, chart } = props;
   const colours = coloursOf(theme);
   return (
@@ -109,7 +116,7 @@ const ChartCard = memo(function ChartCard(props: CardProps) {
             icon="table"
             title="Save as CSV"
             label={`${panel.title}: save as CSV`}
-            onClick={() => downloadCsv(panel.id, chartCsv({ ...spec, span }), live.now())}
+            onClick={() => downloadCsv(panel.id, chartCsv(latestMake.current()), live.now())}
           />
           <IconButton
             icon="image"
@@ -119,7 +126,13 @@ const ChartCard = memo(function ChartCard(props: CardProps) {
               const { title, unit } = panel;
               const legend = legendOf(spec.lines, colours.ink, colours.muted);
               const parts = chart.current ? [{ chart: chart.current, label: null }] : [];
-              downloadPng(panel.id, parts, { title, unit, span, legend }, colours, live.now());
+              downloadPng(
+                panel.id,
+                parts,
+                { title, unit, span: spec.span, legend },
+                colours,
+                live.now(),
+              );
             }}
           />
         </>
@@ -127,12 +140,12 @@ const ChartCard = memo(function ChartCard(props: CardProps) {
       below={<Legend panel={panel.id} series={series} />}
     >
       {panel.totals && <Totals variants={variants} totals={panel.totals} summaries={summaries} />}
-      <div className="relative min-h-56 flex-1 2xl:min-h-72">
+      <div ref={props.sight} className="relative min-h-56 flex-1 2xl:min-h-72">
         <Plot
           chart={chart}
           shape={shape}
           data={spec.data}
-          span={span}
+          span={spec.span}
           options={(size, shown) => lineOptions(spec, shown, size, colours, navigation)}
           tip={(u) => tipOf(u, spec)}
           onPan={navigation.onPan}

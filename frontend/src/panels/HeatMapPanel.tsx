@@ -9,6 +9,7 @@ import { Current } from "../components/Current";
 import { IconButton } from "../components/IconButton";
 import { Panel } from "../components/Panel";
 import { DashSwatch } from "../components/Swatch";
+import { useIsSeen } from "../hooks/use-is-seen";
 import { type Navigation, useNavigation } from "../hooks/use-navigation";
 import { useBoard } from "../lib/board";
 import { isoTime, toCsv } from "../lib/csv";
@@ -32,11 +33,18 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
   const span = useShownSpan(history, phaseMs);
   const timelines = [...history.timelines];
   const versions = useVersions([...history.timelines.values()], phaseMs);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `versions` stands for the timelines
-  const bounds = useMemo(() => boundsOf(timelines.map(([, timeline]) => timeline)), [versions]);
+  // What comes live is drawn where it is seen.
+  const sight = useRef<HTMLDivElement>(null);
+  const due = useIsSeen(sight) && `${versions} ${span.end}`;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `due` stands for what comes live
+  const drawn = useMemo(
+    () => ({ span, bounds: boundsOf([...history.timelines.values()]) }),
+    [history.timelines, due],
+  );
   const charts = useRef(new Map<string, React.RefObject<uPlot | null>>());
 
   const saveCsv = () => {
+    const bounds = boundsOf([...history.timelines.values()]);
     const rows = timelines.flatMap(([variant, timeline]) =>
       timeline.objects("latency_buckets").flatMap((counts, i) => {
         const time = timeline.times[i] ?? 0;
@@ -60,7 +68,13 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
       { label: "few", colour: few, dash: null },
       { label: "many", colour: many, dash: null },
     ];
-    downloadPng(HEAT_MAP, parts, { title: TITLE, unit: UNIT, span, legend }, colours, live.now());
+    downloadPng(
+      HEAT_MAP,
+      parts,
+      { title: TITLE, unit: UNIT, span: drawn.span, legend },
+      colours,
+      live.now(),
+    );
   };
 
   return (
@@ -68,7 +82,7 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
       id={HEAT_MAP}
       title={TITLE}
       unit={UNIT}
-      state={usePanelState(history, bounds.length > 0)}
+      state={usePanelState(history, drawn.bounds.length > 0)}
       current={<Current tell={({ latency_p50 }) => `p50 ${formatMs(latency_p50)}`} />}
       actions={
         <>
@@ -87,7 +101,7 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
         </>
       }
     >
-      <div className="flex min-h-64 flex-1 flex-col gap-1">
+      <div ref={sight} className="flex min-h-64 flex-1 flex-col gap-1">
         {timelines.map(([variant, timeline]) => {
           const chart = charts.current.get(variant) ?? { current: null };
           charts.current.set(variant, chart);
@@ -104,9 +118,7 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
                   chart={chart}
                   variant={variant}
                   timeline={timeline}
-                  version={timeline.version(phaseMs)}
-                  span={span}
-                  bounds={bounds}
+                  drawn={drawn}
                   {...{ theme, colours, navigation }}
                 />
               </div>
@@ -122,23 +134,18 @@ interface Props {
   readonly chart: React.RefObject<uPlot | null>;
   readonly variant: string;
   readonly timeline: Timeline;
-  readonly version: number;
-  readonly span: Span;
-  readonly bounds: readonly string[];
+  /** The window, and the rows of the map; another one where the timeline has changed. */
+  readonly drawn: { readonly span: Span; readonly bounds: readonly string[] };
   readonly theme: Theme;
   readonly colours: Colours;
   readonly navigation: Navigation;
 }
 
-/** One variant's map; `version` says when the timeline has changed. */
+/** One variant's map. */
 const HeatMap = memo(function HeatMap(props: Props) {
-  const { chart, variant, timeline, version, span, bounds } = props;
-  const { theme, colours, navigation } = props;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: rows change with the version only
-  const heat = useMemo(
-    () => heatOf(timeline, span, bounds),
-    [timeline, version, span.start, span.end, bounds],
-  );
+  const { chart, variant, timeline, drawn, theme, colours, navigation } = props;
+  const { span, bounds } = drawn;
+  const heat = useMemo(() => heatOf(timeline, drawn.span, drawn.bounds), [timeline, drawn]);
   const description = useMemo(() => describe(variant, heat), [variant, heat]);
   const latest = useRef<Heat>(heat);
   latest.current = heat;

@@ -86,10 +86,10 @@ export function HistoryPanel() {
         .filter(({ time }) => time >= start),
       sorting,
     );
-  // Out of sight the rows stay as they were.
-  const drawn = useLastSeen(`${versions} ${start}`, isSeen);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `drawn` stands for what comes live
-  const rows = useMemo(makeRows, [history.timelines, drawn, sorting]);
+  // What comes live is drawn where it is seen.
+  const due = isSeen && `${versions} ${start}`;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `due` stands for what comes live
+  const rows = useMemo(makeRows, [history.timelines, due, sorting]);
   const saveCsv = () => {
     const lines = makeRows().map((row) => [
       isoTime(row.time),
@@ -262,11 +262,4 @@ function SortHeader(props: {
       </button>
     </th>
   );
-}
-
-/** A value as it was when it could be seen. */
-function useLastSeen<T>(value: T, isSeen: boolean): T {
-  const last = useRef(value);
-  if (isSeen) last.current = value;
-  return last.current;
 }
