@@ -94,14 +94,24 @@ export function stack(columns: readonly Column[]): Column[] {
   );
 }
 
-/** The keys of all objects, in the order of `compare`. */
+/** Looked up once: objects with numbers for keys, as status codes are, are slow to go through. */
+const knownKeys = new WeakMap<ByKey, readonly string[]>();
+
+function keysIn(object: ByKey): readonly string[] {
+  const keys = knownKeys.get(object) ?? Object.keys(object);
+  knownKeys.set(object, keys);
+  return keys;
+}
+
+/** The keys of all objects, in the order of `compare`. Objects do not change. */
 export function keysOf(
   columns: Iterable<readonly (ByKey | null)[]>,
   compare?: (a: string, b: string) => number,
 ): string[] {
   const keys = new Set<string>();
-  for (const column of columns)
-    for (const object of column) for (const key in object) keys.add(key);
+  for (const column of columns) {
+    for (const object of column) if (object) for (const key of keysIn(object)) keys.add(key);
+  }
   return [...keys].sort(compare);
 }
 
