@@ -2,6 +2,9 @@ import { useRef } from "react";
 import { useEachTick } from "../hooks/use-tick";
 import type { Live } from "../lib/live";
 
+/** How wide a letter is beside a digit, which is one `ch`: points, spaces and slashes are narrow. */
+const CH_A_LETTER = 0.9;
+
 interface Props {
   /** What it says at this tick. */
   readonly tell: (live: Live) => string;
@@ -22,7 +25,7 @@ export function LiveText({ tell }: Props) {
     text.nodeValue = words;
     if (words.length > longest.current) {
       longest.current = words.length;
-      box.current.style.width = `${words.length}ch`;
+      box.current.style.width = `${CH_A_LETTER * words.length}ch`;
     }
   });
   return <span ref={box} className="live-text" />;
