@@ -70,10 +70,22 @@ describe("labels of the time axis", () => {
     ["without a date below 24 h", 86_400_000 - 1, "05:06"],
     ["with a date from 24 h on", 86_400_000, "03-04 05:06"],
   ])("are made %s", (_, lengthMs, text) => {
+    expect(timeLabels(lengthMs, 300)).toEqual([text]);
+  });
+
+  it.each([
+    ["whole", 520, "05:06"],
+    ["left out rather than cut off", 530, ""],
+  ])("are %s beside the edge", (_, px, text) => {
+    expect(timeLabels(3_600_000, px)).toEqual([text]);
+  });
+
+  /** The label of a time that is so far from the left of the plot, in a view so long. */
+  function timeLabels(lengthMs: number, px: number): string[] {
     const options = baseOptions(SIZE, () => ({ start: ms, end: ms + lengthMs }), COLOURS, HANDLERS);
     const values = options.axes?.[0]?.values as (...args: unknown[]) => string[];
-    expect(values(U, [ms / 1000], 0, 0, 3600)).toEqual([text]);
-  });
+    return values({ width: SIZE.width, valToPos: () => px }, [ms / 1000], 0, 0, 3600);
+  }
 });
 
 describe("the options of a chart", () => {

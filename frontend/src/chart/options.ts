@@ -12,6 +12,9 @@ export const FONT = `11px ${FAMILY}`;
 /** Width of a value axis in px: the same on all charts, so that their times stand in line. */
 export const AXIS_PX = 58;
 
+/** Width of a letter in the labels of an axis, px, or a little more. */
+const LETTER_PX = 7;
+
 /** The charts with this key have one crosshair. */
 const SYNC_KEY = "zaidash";
 
@@ -175,8 +178,12 @@ function timeAxis(span: Span, colours: Colours): uPlot.Axis {
     space: isLong ? 96 : 64,
     ticks: { show: false },
     grid: { show: false },
-    values: (_, splits, __, ___, incrementS) =>
-      splits.map((s) => timeLabel(s * 1000, incrementS, isLong)),
+    values: (u, splits, _, __, incrementS) =>
+      splits.map((s) => {
+        const label = timeLabel(s * 1000, incrementS, isLong);
+        // Half of a label would lie beyond the edge: rather none.
+        return u.valToPos(s, "x") + (label.length * LETTER_PX) / 2 > u.width - AXIS_PX ? "" : label;
+      }),
   };
 }
 
