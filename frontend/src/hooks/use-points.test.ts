@@ -4,11 +4,11 @@ import { pointsFor } from "./use-points";
 describe("the number of rows asked for", () => {
   it.each([
     ["a phone", 360, false, 720],
-    ["a tablet, one column", 1000, false, 840],
+    ["a tablet, one column", 1000, false, 960],
     ["a laptop, two columns", 1280, false, 720],
-    ["the same with one panel on the full screen", 1280, true, 1080],
-    ["a wide screen", 1920, false, 840],
-    ["4K", 3840, false, 1800],
+    ["the same with one panel on the full screen", 1280, true, 1200],
+    ["a wide screen", 1920, false, 960],
+    ["4K", 3840, false, 1920],
     ["4K with one panel on the full screen", 3840, true, 1920],
   ])("fits %s", (_, pagePx, isFull, points) => {
     expect(pointsFor(pagePx, isFull)).toBe(points);

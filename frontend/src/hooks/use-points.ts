@@ -10,11 +10,11 @@ const STEP = 120;
 /** An hour has 720 ticks of 5 s: as they are, they say more than averages, and cost the service less. */
 const [LEAST, MOST] = [720, 1920];
 
-/** As many rows as a chart has pixels, and no more: nobody would see them. */
+/** As many rows as a chart has pixels. */
 export function pointsFor(pagePx: number, isFull: boolean): number {
   const columns = pagePx >= TWO_COLUMNS_PX && !isFull ? 2 : 1;
   const plotPx = pagePx / columns - FRAME_PX - AXIS_PX;
-  return Math.min(MOST, Math.max(LEAST, Math.floor(plotPx / STEP) * STEP));
+  return Math.min(MOST, Math.max(LEAST, Math.ceil(plotPx / STEP) * STEP));
 }
 
 export function usePoints(isFull: boolean): number {
