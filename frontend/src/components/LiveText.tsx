@@ -28,5 +28,5 @@ export function LiveText({ tell }: Props) {
       box.current.style.width = `${CH_A_LETTER * words.length}ch`;
     }
   });
-  return <span ref={box} className="live-text" />;
+  return <span ref={box} className="live-box live-text" />;
 }

@@ -106,13 +106,20 @@ function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant:
   );
 }
 
+const LEVELS = {
+  ok: { words: "", look: "" },
+  warning: { words: "▲ high", look: "bg-warning text-warning-ink" },
+  critical: { words: "‼ critical", look: "bg-critical text-critical-ink" },
+} as const;
+
+/** A place for a word, which is there without one too: it may come and go with every tick. */
 function LevelBadge({ level, className }: { readonly level: Level; readonly className: string }) {
-  if (level === "ok") return null;
+  const { words, look } = LEVELS[level];
   return (
     <span
-      className={`absolute right-0 ${className} rounded px-1.5 text-[11px] font-semibold ${level === "warning" ? "bg-warning text-warning-ink" : "bg-critical text-critical-ink"}`}
+      className={`absolute right-0 ${className} live-box h-4 w-[4.5rem] rounded text-center text-[11px]/4 font-semibold ${look}`}
     >
-      {level === "warning" ? "▲ high" : "‼ critical"}
+      {words}
     </span>
   );
 }
