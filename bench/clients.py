@@ -34,6 +34,11 @@ METRONOME_S = 0.01
 PROBLEMS_KEPT = 20
 
 CONNECT_TIMEOUT_S = 20.0
+#: Half of the time that zaidash keeps an idle connection open for.
+REUSE_S = 75 / 2
+#: Requests under way at once, at most; past MAX_REQUESTS, which is 64, zaidash answers 503. What a
+#: stall of this process kept from being sent waits for its turn, and its time goes on.
+UNDER_WAY = 50
 RECEIVE_BYTES = 65_536
 
 _EVENT_ID = re.compile(rb"id: (\S+@[0-9a-f]+-([0-9]+))\n")
@@ -227,6 +232,7 @@ class _Exchange:
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
+        self.idle_from_s = 0.0
         self.begin(Ask("/"), 0.0)
 
     def begin(self, ask: Ask, due_s: float) -> None:
@@ -274,11 +280,16 @@ class _Exchange:
 
 
 class Requests:
-    """Requests on as many kept-alive connections as it takes."""
+    """Requests on as many kept-alive connections as it takes.
 
-    def __init__(self, poll: select.epoll, port: int) -> None:
+    A connection that nobody used for `reuse_s` is left alone until zaidash closes it: that may
+    happen at the moment it is used again.
+    """
+
+    def __init__(self, poll: select.epoll, port: int, reuse_s: float) -> None:
         self._poll = poll
         self._port = port
+        self._reuse_s = reuse_s
         self._idle: list[_Exchange] = []
         self._busy: dict[int, _Exchange] = {}
         self.answers: deque[Answer] = deque()  # for the caller to take
@@ -291,7 +302,7 @@ class Requests:
         return [exchange.socket for exchange in (*self._idle, *self._busy.values())]
 
     def send(self, ask: Ask, due_s: float) -> None:
-        if self._idle:
+        if self._idle and time.monotonic() - self._idle[-1].idle_from_s < self._reuse_s:
             exchange = self._idle.pop()
         else:
             connection = socket.create_connection((HOST, self._port), CONNECT_TIMEOUT_S)
@@ -318,6 +329,7 @@ class Requests:
             self.answers.append(Answer(exchange.ask, CUT_OFF, False, took_s, b""))
         elif exchange.feed(data):
             del self._busy[number]
+            exchange.idle_from_s = time.monotonic()
             self._idle.append(exchange)
             self.answers.append(exchange.answer())
 
@@ -355,14 +367,14 @@ class Problems:
 class Clients:
     """Streams and requests of one zaidash, and the loop that serves them."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, reuse_s: float = REUSE_S) -> None:
         self.problems = Problems()
         self._stream_poll, self._request_poll = select.epoll(), select.epoll()
         self._outer = select.epoll()
         for poll in (self._stream_poll, self._request_poll):
             self._outer.register(poll, select.EPOLLIN)
         self.streams = Streams(self._stream_poll, port, self.problems)
-        self.requests = Requests(self._request_poll, port)
+        self.requests = Requests(self._request_poll, port, reuse_s)
         self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
             end.setblocking(False)
@@ -396,12 +408,13 @@ class Clients:
 
     def turn(self) -> None:
         """Serve all that are ready; where there are none, wait for the next beat or request."""
-        due_s = min(self._beat_s, self._asks[0][0] if self._asks else math.inf)
+        may_ask = self._asks and self.requests.under_way < UNDER_WAY
+        due_s = min(self._beat_s, self._asks[0][0] if may_ask else math.inf)
         self._outer.poll(max(due_s - time.monotonic(), 0))
         now_s = time.monotonic()
         if now_s >= self._beat_s:
             self._beat(now_s)
-        while self._asks and self._asks[0][0] <= now_s:
+        while self._asks and self._asks[0][0] <= now_s and self.requests.under_way < UNDER_WAY:
             due_s, ask = self._asks.popleft()
             self.requests.send(ask, due_s)
         for number, _ in self._request_poll.poll(0):

@@ -169,13 +169,13 @@ def main() -> int:
             "LOG_LEVEL": "warning",
         }
         with run_zaidash(env={**env, "DB_PATH": str(Path(directory) / "empty.db")}) as zaidash:
-            eventually(lambda: zaidash.get("/readyz").status == 200, 20, "the first snapshot")
+            eventually(lambda: zaidash.get("/readyz").status == 200, TIMEOUT_S, "a snapshot")
             Load(table, zaidash, options).run_streams_alone()
         if not options.empty:
             say("filling a week of history")
             build_database(load_config([], env)[0], time.time())
         with run_zaidash(env=env) as zaidash:
-            eventually(lambda: zaidash.get("/readyz").status == 200, 20, "the first snapshot")
+            eventually(lambda: zaidash.get("/readyz").status == 200, TIMEOUT_S, "a snapshot")
             Load(table, zaidash, options).run()
     return table.finish()
 

@@ -19,6 +19,10 @@ nevertheless.
 
 Every minute of which a snapshot was streamed has to be in `metrics_1m`, once and for good, and be
 about exactly those snapshots: its `elapsed_s` is their sum, its `req_rate` their average.
+
+A machine that is busy makes zaidash skip ticks, and this process late in reading and in looking
+into the file. That is no fault of zaidash's: what counts is what was streamed, all of which is read
+before it is judged, and a minute has to be there whenever a look finds one before and one after it.
 """
 
 from __future__ import annotations
@@ -61,8 +65,10 @@ HOUR_S = 3_600
 DOWNSAMPLE_S = 100
 #: What a row may outlive its retention by: the job's interval, whole minutes, a busy machine.
 RETENTION_SLACK_S = DOWNSAMPLE_S + 60 + 60
-#: Of snapshots; minutes are kept twice as long. A short run has a sixth of its time.
+#: Of snapshots, which a short run keeps for a sixth of its time.
 RETENTION_S = HOUR_S
+#: Of minutes, which a short run keeps for half of its time: a look that is late still finds them.
+MINUTES_RETENTION_S = 2 * HOUR_S
 #: By now everything that is kept for some time has been forgotten once.
 LEVEL_AFTER_S = 2.5 * HOUR_S
 
@@ -73,12 +79,15 @@ FILES_TARGET = 250
 FILES_LEFT = 12
 
 STREAMS = 100
+#: One in so many streams leaves every second, and as many come.
 CHANGING = 10
 ASKS_PER_S = 10
 #: How long a client that does not read stays; it is dropped before.
 NOT_READING_S = 20
 #: Real seconds, as many of its life as the job's interval: no minute comes and goes in between.
 LOOK_INTO_FILE_S = 2
+#: Real seconds for the clients in every one, however long the rest of it took on a busy machine.
+LEAST_SERVED_S = 0.5
 ASKS = [
     Ask("/api/status"),
     Ask("/api/metrics?range=1h", is_gzip=True),
@@ -91,9 +100,12 @@ ASKS = [
     Ask("/healthz"),
     Ask("/api/config"),
 ]
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 #: How long zaidash waits, in its time, for a client to take a piece of an answer.
 PATIENCE_S = 10.0
+#: Real seconds that a client goes on using a connection for. zaidash closes it after 75 s of its
+#: time, and whoever asks at that moment is not answered.
+REUSE_S = 0.5 * 75 / SPEED
 BEATS_PER_S = round(1 / METRONOME_S)
 
 
@@ -108,6 +120,18 @@ class Moment(NamedTuple):
     own_files: float
 
 
+class Look(NamedTuple):
+    """Which minutes were in the file, from the oldest to the newest of each variant."""
+
+    at_ms: float  # on zaidash's clock, at the latest
+    ranges: dict[str, tuple[int, int]]
+
+    def has_to_find(self, variant: str, ts: int, retention_ms: float) -> bool:
+        """Say whether a minute had to be there: what is deleted is the oldest, past its time."""
+        oldest, newest = self.ranges.get(variant, (0, -1))
+        return ts <= newest and (ts > oldest or self.at_ms - ts <= retention_ms)
+
+
 #: What has to level off: what it may grow by, of itself (0: by one), how to show it, where it is.
 LEVELS: tuple[tuple[str, float, Callable[[float], str], Callable[[Moment], float]], ...] = (
     ("memory", 0.03, megabytes, lambda moment: moment.memory_bytes),
@@ -120,12 +144,15 @@ LEVELS: tuple[tuple[str, float, Callable[[float], str], Callable[[Moment], float
 def main() -> int:
     parser = argparse.ArgumentParser(description="Let zaidash run for hours, in minutes.")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="(default: %(default)s)")
-    seconds = parser.parse_args().seconds
-    if seconds < 5:
-        parser.error("--seconds has to be 5 at least")
+    parser.add_argument("--streams", type=int, default=STREAMS, help="(default: %(default)s)")
+    options = parser.parse_args()
+    seconds = options.seconds
+    if seconds < 5 or options.streams < 10:
+        parser.error("--seconds has to be 5 at least, and --streams 10")
     hours = seconds * SPEED / HOUR_S
     fine_s = min(RETENTION_S, seconds * SPEED // 6)
-    retention_s = {"metrics_5s": fine_s, "metrics_1m": 2 * fine_s}
+    minutes_s = min(MINUTES_RETENTION_S, seconds * SPEED // 2)
+    retention_s = {"metrics_5s": fine_s, "metrics_1m": minutes_s}
     table = Table(f"soak: {hours:.1f} hours of operation in {seconds} s")
     with ExitStack() as stack:
         replicas = [
@@ -142,30 +169,44 @@ def main() -> int:
             "LOG_LEVEL": "error",
         }
         python = (sys.executable, str(ROOT / "bench" / "sped_up.py"), str(SPEED))
+        born_s = time.time()
         with run_zaidash(env=env, python=python) as zaidash:
-            eventually(lambda: zaidash.get("/readyz").status == 200, 20, "the first snapshot")
-            Soak(table, zaidash, replicas).run(seconds, retention_s)
+            eventually(lambda: zaidash.get("/readyz").status == 200, TIMEOUT_S, "a snapshot")
+            soak = Soak(table, zaidash, replicas, options.streams, born_s)
+            soak.run(seconds, retention_s)
     return table.finish()
 
 
 class Soak:
     """One run: what happens to a zaidash, and what is to be said of it."""
 
-    def __init__(self, table: Table, zaidash: Zaidash, replicas: Sequence[FakeProxy]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        zaidash: Zaidash,
+        replicas: Sequence[FakeProxy],
+        streams: int,
+        born_s: float,
+    ) -> None:
         self._table = table
         self._zaidash = zaidash
         self._replicas = replicas
+        self._stream_count = streams
+        self._changing = streams // CHANGING
+        self._born_s = born_s
         self._rng = random.Random(4)
-        self._clients = Clients(zaidash.port)
+        self._clients = Clients(zaidash.port, REUSE_S)
         self._started_s = time.monotonic()
         self._moments: list[Moment] = []
         self._not_reading: list[tuple[float, Stream]] = []
         self._left: list[Stream] = []
         self._anchor = self._clients.streams.add()  # sees everything
         self._minutes: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self._looks: list[Look] = []
         self._changed_minutes = 0
         self._answered = self._failed = self._too_slow = 0
         self._come = 1
+        self._worst_stall_s = 0.0
 
     def run(self, seconds: int, retention_s: Mapping[str, int]) -> None:
         files_before = open_file_count(self._zaidash.pid)
@@ -179,11 +220,13 @@ class Soak:
             self._clients.schedule(self._rng.sample(ASKS, len(ASKS)), ASKS_PER_S)
             if second % LOOK_INTO_FILE_S == 0:
                 self._look_into_file()
-            self._serve_until(self._started_s + second + 1)
+            served_s = time.monotonic() + LEAST_SERVED_S
+            self._serve_until(max(self._started_s + second + 1, served_s))
         self._look_into_file()
         self._judge_levels()
+        self._catch_up()
         self._judge_clients()
-        self._judge_minutes()
+        self._judge_minutes(retention_s["metrics_1m"] * 1_000)
         self._judge_retention(retention_s)
         self._judge_end(files_before)
 
@@ -210,14 +253,15 @@ class Soak:
     def _change_streams(self, second: int) -> None:
         streams = self._clients.streams
         for stream in self._rng.sample(list(streams.open.values()), len(streams.open)):
-            if len(streams.open) <= STREAMS - CHANGING:
+            if len(streams.open) <= self._stream_count - self._changing:
                 break
             if stream is not self._anchor and stream.is_reading and stream.last:
                 streams.end(stream)
                 self._left.append(stream)
-        for number in range(STREAMS - len(streams.open)):
+        for number in range(self._stream_count - len(streams.open)):
             # Half of them go on after what somebody else had a while ago.
-            last = self._left.pop(0).last if number % 2 and len(self._left) > CHANGING else None
+            is_old = number % 2 and len(self._left) > self._changing
+            last = self._left.pop(0).last if is_old else None
             streams.add(last)
             self._come += 1
         if second % 3 == 0:
@@ -226,12 +270,13 @@ class Soak:
             self._not_reading.append((time.monotonic(), stream))
         while self._not_reading and self._not_reading[0][0] < time.monotonic() - NOT_READING_S:
             streams.end(self._not_reading.pop(0)[1])
-        del self._left[: -10 * CHANGING]
+        del self._left[: -10 * self._changing]
 
     def _serve_until(self, until_s: float) -> None:
         while time.monotonic() < until_s:
             self._clients.turn()
         stall_s = max(self._clients.delays_s)
+        self._worst_stall_s = max(self._worst_stall_s, stall_s)
         del self._clients.delays_s[: -2 * BEATS_PER_S]
         while self._clients.requests.answers:
             answer = self._clients.requests.answers.popleft()
@@ -255,9 +300,27 @@ class Soak:
     def _look_into_file(self) -> None:
         """Note the minutes that are there; one that was there has to be what it was."""
         statement = "SELECT variant, ts, elapsed_s, req_rate FROM metrics_1m"
+        ranges: dict[str, tuple[int, int]] = {}
         for variant, ts, *values in self._query(statement):
             known = self._minutes.setdefault((variant, ts), tuple(values))
             self._changed_minutes += known != tuple(values)
+            oldest, newest = ranges.get(variant, (ts, ts))
+            ranges[variant] = min(oldest, ts), max(newest, ts)
+        at_s = self._born_s + (time.time() - self._born_s) * SPEED
+        self._looks.append(Look(at_s * 1_000, ranges))
+
+    def _catch_up(self) -> None:
+        """Read all that was streamed of what is in the file, however far behind the client is."""
+        streams = self._clients.streams
+        for stream in list(streams.open.values()):
+            if stream is not self._anchor:
+                streams.end(stream)
+        self._not_reading.clear()
+        ((newest_ms,),) = self._query("SELECT MAX(ts) FROM metrics_5s")
+        ends_s = time.monotonic() + TIMEOUT_S
+        while not streams.events or streams.events[-1].data["timestamp"] <= newest_ms:
+            assert time.monotonic() < ends_s, "what is in the file was not streamed"
+            self._clients.turn()
 
     def _query(self, statement: str) -> list[Any]:
         uri = f"{self._zaidash.db_path.as_uri()}?mode=ro"
@@ -321,15 +384,21 @@ class Soak:
         (dropped,) = [n for n in lines if n.startswith("zaidash_slow_streams_dropped_total ")]
         self._table.note("streams dropped, whose clients had stopped reading", dropped.split()[1])
 
-    def _judge_minutes(self) -> None:
+    def _judge_minutes(self, retention_ms: float) -> None:
         streamed = defaultdict(list)
         for event in self._clients.streams.events:
             row = event.data
             streamed[row["variant"], row["timestamp"] // MINUTE_MS * MINUTE_MS].append(row)
         first_ms = min(ts for _, ts in streamed)  # was under way when the first stream came
         last_ms = max(ts for _, ts in self._minutes)
-        expected = {key for key in streamed if first_ms < key[1] <= last_ms}
+        due = {key for key in streamed if first_ms < key[1] <= last_ms}
         found = {key for key in self._minutes if first_ms < key[1]}
+        unseen = {
+            key
+            for key in due - found
+            if not any(look.has_to_find(*key, retention_ms) for look in self._looks)
+        }
+        expected = due - unseen
         wrong = [key for key in expected & found if not is_about(self._minutes[key], streamed[key])]
         for variant, ts in sorted(wrong)[:10]:
             say(f"{variant} {ts}: {self._minutes[variant, ts]} of {len(streamed[variant, ts])}")
@@ -339,6 +408,7 @@ class Soak:
             "0 and 0",
             bool(expected) and expected == found,
         )
+        self._table.note("minutes that went before a look that was late", str(len(unseen)))
         self._table.check(
             "minutes not made of exactly their snapshots, or changed afterwards",
             f"{len(wrong)} and {self._changed_minutes}",
@@ -348,14 +418,16 @@ class Soak:
 
     def _judge_retention(self, retention_s: Mapping[str, int]) -> None:
         newest_ms = max(event.data["timestamp"] for event in self._clients.streams.events)
+        # What kept this process from its work will have kept zaidash's job from its own.
+        slack_s = RETENTION_SLACK_S + self._worst_stall_s * SPEED
         for table, seconds in retention_s.items():
             ((oldest_ms, count),) = self._query(f"SELECT MIN(ts), COUNT(*) FROM {table}")
             age_s = (newest_ms - oldest_ms) / 1000
             self._table.check(
                 f"age of the oldest row of `{table}`",
                 f"{age_s / 60:.0f} minutes ({count:,} rows)",
-                f"≤ {(seconds + RETENTION_SLACK_S) / 60:.0f} minutes",
-                age_s <= seconds + RETENTION_SLACK_S,
+                f"≤ {(seconds + slack_s) / 60:.0f} minutes",
+                age_s <= seconds + slack_s,
             )
 
     def _judge_end(self, files_before: int) -> None:

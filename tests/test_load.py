@@ -17,7 +17,7 @@ import pytest
 from common import open_file_count_without
 from support import ROOT
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 
 
 class Row(NamedTuple):
@@ -70,7 +70,7 @@ def test_under_load_nobody_gets_less_or_other_than_what_happened(
 
 @pytest.fixture(scope="module")
 def soak() -> dict[str, Row]:
-    return rows_of("soak.py", "--seconds", "12")
+    return rows_of("soak.py", "--seconds", "12", "--streams", "40")
 
 
 @pytest.mark.parametrize(
