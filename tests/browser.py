@@ -78,7 +78,7 @@ __all__ = [
 SCREEN: ViewportSize = {"width": 1280, "height": 900}
 
 #: How long anything on a page may take before the test fails; the machine may be busy.
-WAIT_S = 30.0
+WAIT_S = 90.0
 
 #: How often `Dashboard.wait_until` looks.
 POLL_MS = 50

@@ -191,17 +191,20 @@ def run_zaidash(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     python: Sequence[str] = (sys.executable,),
+    is_measured: bool = False,
 ) -> Iterator[Zaidash]:
     """Run zaidash as a process of its own, from its first answer to the end of the block.
 
     Its environment is `PATH` and `env`, and where `env` does not say otherwise, `LISTEN_ADDR` is a
     free port on 127.0.0.1 and `DB_PATH` lies in a directory deleted afterwards, which is also
     where it runs. Choose the address by `env`, not by a flag and not as port 0: the URL is taken
-    from it.
+    from it. Coverage takes several times the processor time, so only a process that `is_measured`
+    adds to it: those of the end-to-end tests.
     """
     with tempfile.TemporaryDirectory(prefix="zaidash-test-") as name:
         directory = Path(name)
-        environment = _clean_environment(directory, env or {})
+        kept = COVERAGE_VARIABLES if is_measured else ()
+        environment = _clean_environment(directory, env or {}, kept)
         log = directory / "stderr.log"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
@@ -237,7 +240,7 @@ def run_to_exit(
         directory = Path(name)
         return subprocess.run(
             [*python, str(SCRIPT), *args],
-            env=_clean_environment(directory, env or {}),
+            env=_clean_environment(directory, env or {}, COVERAGE_VARIABLES),
             cwd=cwd or directory,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -247,9 +250,14 @@ def run_to_exit(
         )
 
 
-def _clean_environment(directory: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which no setting of the machine reaches zaidash."""
-    kept = {name: os.environ[name] for name in ("PATH", *COVERAGE_VARIABLES) if name in os.environ}
+def _clean_environment(
+    directory: Path, given: Mapping[str, str], variables: Sequence[str]
+) -> dict[str, str]:
+    """Return an environment in which no setting of the machine reaches zaidash.
+
+    Of the machine's it has the `PATH` and some more variables, where they are set.
+    """
+    kept = {name: os.environ[name] for name in ("PATH", *variables) if name in os.environ}
     defaults = {
         "LISTEN_ADDR": f"127.0.0.1:{free_port()}",
         "DB_PATH": str(directory / "zaidash.db"),

@@ -33,7 +33,6 @@ from typing import Any
 import pytest
 from fake_proxy import FakeProxy
 from support import (
-    COVERAGE_VARIABLES,
     SCRIPT,
     Zaidash,
     eventually,
@@ -50,7 +49,7 @@ DAY_MS = 24 * HOUR_MS
 PAGE = 4_096
 
 #: How long anything may take to be noticed, or to work again, on a machine that is busy.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 #: What zaidash promises for its end.
 STOP_S = 5.0
@@ -266,11 +265,10 @@ def has_minutes_until(path: Path, end_ms: int) -> bool:
 
 def kill_after(seconds: float, proxy: FakeProxy, path: Path, **settings: str) -> None:
     """Start zaidash and kill it some moment later, whether it answers yet or not."""
-    kept = {n: os.environ[n] for n in ("PATH", *COVERAGE_VARIABLES) if n in os.environ}
     own = {"SCRAPE_TARGETS": proxy.url, "SCRAPE_INTERVAL": "100ms", "DB_PATH": str(path)}
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), "--listen-addr", "127.0.0.1:0"],
-        env={**kept, **own, **settings},
+        env={"PATH": os.environ["PATH"], **own, **settings},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

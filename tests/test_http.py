@@ -58,7 +58,7 @@ LIVE_PATHS = (
 )
 
 #: How long a test waits for an answer on a machine that is busy with other things.
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 
 
 # --------------------------------------------------------------------------------------

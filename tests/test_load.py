@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 from common import open_file_count_without
-from support import ROOT
+from support import COVERAGE_VARIABLES, ROOT
 
 TIMEOUT_S = 300.0
 
@@ -32,6 +32,8 @@ def rows_of(script: str, *arguments: str) -> dict[str, Row]:
     """Run the script; return its table, which has to end it, by what each row is about."""
     run = subprocess.run(
         [sys.executable, str(ROOT / "bench" / script), *arguments],
+        # Measuring coverage would take the time that the many clients need.
+        env={k: v for k, v in os.environ.items() if k not in COVERAGE_VARIABLES},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

@@ -23,7 +23,7 @@ from support import eventually, free_port, get, run_zaidash
 import zaidash
 from zaidash import App, Hub, load_config
 
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 
 #: Every family, its type and its labels beside `le`.
 FAMILIES = {
