@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,10 +22,9 @@ DAY_S = 86_400
 VARIANTS = ("production", "canary")
 
 
-@pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
     """The demo with three hours of history instead of a week, which is all that is made smaller."""
-    monkeypatch.setattr(Demo, "HISTORY_S", 2 * 3_600)
     config, command = load_config(["--demo"], {})
     assert command == "demo"
     demo = Demo(config)
@@ -33,12 +33,21 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
     demo.close()
 
 
-@pytest.fixture
-def store(demo: Demo) -> Iterator[Store]:
+class Filled(NamedTuple):
+    """A store with the history of a demo, and when it was finished."""
+
+    store: Store
+    at_ms: int
+
+
+@pytest.fixture(scope="module")
+def filled(demo: Demo) -> Iterator[Filled]:
     store = Store(demo.config)
     store.open()
-    demo.fill(store)
-    yield store
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Demo, "HISTORY_S", 2 * 3_600)
+        demo.fill(store)
+    yield Filled(store, round(time.time() * 1000))
     store.close()
 
 
@@ -55,7 +64,7 @@ def samples(demo: Demo, variant: str) -> dict[tuple[str, ...], float]:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_simulated_proxy_can_be_scraped_and_only_counts_up(
-    demo: Demo, store: Store, variant: str
+    demo: Demo, filled: Filled, variant: str
 ) -> None:
     before = samples(demo, variant)
     time.sleep(0.2)  # traffic is a matter of time
@@ -73,8 +82,8 @@ def test_an_address_that_is_no_proxy_is_not_found(demo: Demo) -> None:
     assert get(demo.config.targets[0].url.replace("production", "staging")).status == 404
 
 
-def test_the_history_is_whole_and_the_counters_go_on_from_it(demo: Demo, store: Store) -> None:
-    now_ms = round(time.time() * 1000)
+def test_the_history_is_whole_and_the_counters_go_on_from_it(demo: Demo, filled: Filled) -> None:
+    store, now_ms = filled
     query = Query(now_ms - 4 * 3_600_000, now_ms, VARIANTS)
     columns = json.loads(b"".join(store.json_columns(query)))
     for variant in VARIANTS:
@@ -99,8 +108,8 @@ def test_no_temporary_directory_is_told_in_a_sentence(
     assert "TMPDIR" in capsys.readouterr().err
 
 
-def test_the_canary_is_the_slower_and_the_smaller_one(store: Store) -> None:
-    now_ms = round(time.time() * 1000)
+def test_the_canary_is_the_slower_and_the_smaller_one(filled: Filled) -> None:
+    store, now_ms = filled
     query = Query(now_ms - 3 * 3_600_000, now_ms, VARIANTS)
     rows = json.loads(b"".join(store.json_rows(query)))
     mean = {

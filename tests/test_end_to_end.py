@@ -15,7 +15,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -439,6 +439,13 @@ def test_target_that_goes_and_comes_back_is_told_to_everybody(fake_proxy: FakePr
         assert "connection refused" in zaidash.stderr().lower()
 
 
+def is_on_disk(zaidash: Zaidash, ts_ms: int) -> bool:
+    """Say whether a snapshot is where a kill cannot reach it."""
+    with closing(sqlite3.connect(f"{zaidash.db_path.as_uri()}?mode=ro", uri=True)) as database:
+        ((newest_ms,),) = database.execute("SELECT MAX(ts) FROM metrics_5s").fetchall()
+    return bool(newest_ms and newest_ms >= ts_ms)
+
+
 @pytest.mark.parametrize("ending", ["terminate", "kill"])
 def test_restart_keeps_the_data(tmp_path: Path, fake_proxy: FakeProxy, ending: str) -> None:
     environment = {
@@ -456,7 +463,8 @@ def test_restart_keeps_the_data(tmp_path: Path, fake_proxy: FakeProxy, ending: s
             assert time.monotonic() - started < 5
             assert not Path(f"{zaidash.db_path}-wal").exists()
         else:
-            time.sleep(0.2)  # what is older than a tick has to be there
+            newest_ms = before[-1]["timestamp"]
+            eventually(lambda: is_on_disk(zaidash, newest_ms), PATIENCE_S, "the writer")
             assert zaidash.kill() == -9
     with run_zaidash(env=environment) as zaidash:
         after = snapshots(zaidash, "production")

@@ -10,7 +10,6 @@ import gzip
 import http.client
 import json
 import re
-import statistics
 import subprocess
 import time
 import zlib
@@ -265,7 +264,7 @@ WAYS = [
 
 
 def delay_s(stream: EventStream) -> float:
-    """Return how long typical events took; one may be late on a busy machine.
+    """Return how long the quickest of some events took: a busy machine makes others late.
 
     Buffered, none would have come for seconds.
     """
@@ -274,7 +273,7 @@ def delay_s(stream: EventStream) -> float:
     for _ in range(4):
         _, data = stream.snapshot()
         delays_s.append(time.time() - data["timestamp"] / 1000)
-    return statistics.median(delays_s)
+    return min(delays_s)
 
 
 @pytest.mark.parametrize("location", WAYS)

@@ -25,7 +25,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from browser import CHART_FIELDS, SCREEN, WAIT_S, Dashboard, Obstacle, OpenPage, Table, expect
+from browser import (
+    BROWSER,
+    CHART_FIELDS,
+    SCREEN,
+    WAIT_S,
+    Dashboard,
+    Obstacle,
+    OpenPage,
+    Table,
+    expect,
+)
 from fake_proxy import FakeProxy, generate_traffic
 from needs import needed_module
 from support import Zaidash, eventually, get, launch_chromium, run_zaidash
@@ -452,7 +462,7 @@ def test_a_paused_page_shows_the_same_after_a_reload(
     desk.press("pause")
     desk.dash.wait_connection("paused")
     at = int(desk.address["paused"])
-    assert abs(at - time.time() * 1000) < 10_000
+    assert abs(at - time.time() * 1000) < 60_000
     chosen = desk.picture("latency")
     # As long as the widest row needs to be told from the one that was there.
     wait_ticks(desk, demo, 4)
@@ -799,7 +809,7 @@ def test_a_long_sweep_of_the_wheel_arrives_in_the_address(
     It does so only without the switch that playwright gives it, so this is another one.
     """
     browser = launch_chromium(
-        chromium.browser_type, ignore_default_args=["--disable-ipc-flooding-protection"]
+        chromium.browser_type, BROWSER, ignore_default_args=["--disable-ipc-flooding-protection"]
     )
     try:
         page = browser.new_page(viewport=SCREEN)

@@ -38,6 +38,7 @@ from test_faults import (
     HOUR_MS,
     MINUTE_MS,
     PATIENCE_S,
+    TICK_MS,
     Viewer,
     assert_goes_on,
     assert_nothing_is_lost,
@@ -67,6 +68,15 @@ def resident_bytes(pid: int | str = "self") -> int:
 
 def thread_count(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def waited_for_cpu_s(pid: int) -> float:
+    """How long the threads of a process were ready to run and had to wait for a processor."""
+    waits_ns = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):
+            waits_ns.append(int((task / "schedstat").read_text().split()[1]))
+    return sum(waits_ns) / 1e9
 
 
 def mb(size_bytes: float) -> str:
@@ -113,9 +123,12 @@ def kill_at_random_moments(directory: Path, kills: int, seed: int) -> str:
                 with dashboard(proxy, path, **settings) as (zaidash, viewer):
                     viewer.wait_for(2)
                     threading.Event().wait(rng.uniform(0, 1.3))
+                    # What a busy machine kept it from writing in time.
+                    ticks_late = math.ceil(1_000 * waited_for_cpu_s(zaidash.pid) / TICK_MS)
                     zaidash.kill()
                 seen |= set(viewer.seen)
-                newest |= set(viewer.seen[-2:])  # the newest, and what is not older than a tick
+                # The newest, and what is not older than a tick.
+                newest |= set(viewer.seen[-2 - ticks_late :])
             assert_sound(path)
             missing = seen - stored(path)
             assert missing <= newest, (
@@ -476,7 +489,8 @@ def crowd_out(
 ) -> str:
     """Ask for the page and the status on connections of their own while the crowd is there.
 
-    All but one in a hundred answers take at most `most_s`, and half of them 100 ms in any case.
+    All but one in a hundred answers take at most `most_s`, and half of them 100 ms in any case, or
+    where that is more, five times as long as without the crowd.
     """
     path = directory / "zaidash.db"
     write_history(path, *history(now_ms() - HOUR_MS, now_ms()))
@@ -500,8 +514,12 @@ def crowd_out(
     assert threads < 30, f"{threads} threads"
     assert grown_bytes < 20e6, f"memory grew by {mb(grown_bytes)}"
     median_s, p99_s = quantiles_of(times_s)
-    assert median_s < 0.1 and p99_s < most_s, f"an answer takes {ms(median_s)}, p99 {ms(p99_s)}"
     alone_median_s, alone_p99_s = quantiles_of(alone_s)
+    # On a machine that is busy with something else, an answer takes its time without them as well.
+    bound_s = max(0.1, 5 * alone_median_s)
+    assert median_s < bound_s and p99_s < most_s, (
+        f"an answer takes {ms(median_s)}, p99 {ms(p99_s)}; without them {ms(alone_median_s)}"
+    )
     return (
         f"median {ms(median_s)}, p99 {ms(p99_s)} (without them {ms(alone_median_s)} and"
         f" {ms(alone_p99_s)}); {threads} threads, {shut_out} shut out"
