@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 def eventually(
-    condition: Callable[[], T], timeout_s: float = 10.0, what: str = "the condition"
+    condition: Callable[[], T], timeout_s: float = 60.0, what: str = "the condition"
 ) -> T:
     """Return the first truthy value of `condition()`; fail when there is none in time.
 
@@ -84,7 +84,7 @@ def get(
     headers: Mapping[str, str] | None = None,
     method: str = "GET",
     *,
-    timeout_s: float = 10.0,
+    timeout_s: float = 60.0,
 ) -> Reply:
     """Send one request on a connection of its own. Environment proxies play no part."""
     parts = urlsplit(url)

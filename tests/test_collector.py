@@ -861,7 +861,9 @@ def test_all_targets_down_is_a_gap_and_not_a_zero() -> None:
         with watch(f"{one.url},production={two.url}") as watched:
             watched.wait_for(2)
             one.reply = two.reply = says(answer(b"", status="500 Broken"))
-            eventually(lambda: all(r.health == "down" for r in watched.reports().values()), 10)
+            eventually(
+                lambda: all(r.health == "down" for r in watched.reports().values()), PATIENCE_S
+            )
             count = len(watched.snapshots())
             tick = max(r.last_scrape_ms for r in watched.reports().values())
             eventually(

@@ -149,7 +149,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             "DB_PATH": str(path),
         }
         with run_zaidash(env=environment) as zaidash:
-            eventually(lambda: zaidash.json("/api/metrics"), 15, "a snapshot")
+            eventually(lambda: zaidash.json("/api/metrics"), 60, "a snapshot")
             for _ in range(20):
                 proxy.request(tokens=(10, 20, 30, 40))
             eventually(

@@ -66,7 +66,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def sql(path: Path, statement: str, *parameters: Any) -> list[Any]:
-    with closing(sqlite3.connect(path, timeout=10)) as connection, connection:
+    with closing(sqlite3.connect(path, timeout=60)) as connection, connection:
         return connection.execute(statement, parameters).fetchall()
 
 
@@ -361,7 +361,7 @@ def test_a_full_disk_stops_nothing_but_writing(fake_proxy: FakeProxy, path: Path
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Another program holds the file in a transaction."""
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         yield
         connection.execute("ROLLBACK")

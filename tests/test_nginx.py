@@ -127,7 +127,7 @@ class Site(NamedTuple):
         return int(count)
 
     def wait_until_streams_are(self, count: int) -> None:
-        eventually(lambda: self.open_streams() == count, 15, f"{count} open streams")
+        eventually(lambda: self.open_streams() == count, 60, f"{count} open streams")
 
 
 @pytest.fixture(scope="module")

@@ -1405,9 +1405,9 @@ def test_storage_trouble_is_said_with_its_reason_while_charts_go_on(
     open_page: OpenPage, fake_proxy: FakeProxy
 ) -> None:
     with traffic(fake_proxy), quick(fake_proxy) as zaidash:
-        with closing(sqlite3.connect(zaidash.db_path, isolation_level=None, timeout=10)) as other:
+        with closing(sqlite3.connect(zaidash.db_path, isolation_level=None, timeout=60)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            reason = eventually(partial(storage_problem, zaidash), 20, "the problem")
+            reason = eventually(partial(storage_problem, zaidash), 60, "the problem")
             dash = open_page(zaidash, "?range=5m", before=lambda dash: dash.page.clock.install())
             banner = dash.page.get_by_text(re.compile("^storage"))
             expect(banner).to_contain_text(reason)

@@ -1783,7 +1783,7 @@ def test_a_narrow_screen_shows_everything_without_scrolling_sideways(
     controls = desk.page.locator(CONTROLS)
     assert controls.count() > 60
     for control in controls.all():
-        control.click(trial=True, timeout=5_000)
+        control.click(trial=True, timeout=30_000)
     for panel in CHARTS:
         desk.hover(panel, 0.95)
         (tip,) = desk.dash.wait_until(lambda: tooltips(desk), "a tooltip")

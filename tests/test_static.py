@@ -174,7 +174,7 @@ def test_small_empty_and_deep_files_are_served(other_url: str, path: str) -> Non
 )  # fmt: skip
 def test_nothing_but_the_files_of_the_start_is_served(other_url: str, path: str) -> None:
     parts = urlsplit(other_url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -306,7 +306,7 @@ def test_file_the_client_does_not_have_is_sent(url: str, condition: str) -> None
 
 def test_not_modified_keeps_the_connection_in_step(url: str) -> None:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
         tag = get(url + "/").headers["ETag"]
         for headers, status in (({"If-None-Match": tag}, 304), ({}, 200)) * 2:
