@@ -201,7 +201,7 @@ def run_zaidash(
     free port on 127.0.0.1 and `DB_PATH` lies in a directory deleted afterwards, which is also
     where it runs. Choose the address by `env`, not by a flag and not as port 0: the URL is taken
     from it. Coverage takes several times the processor time, so only a process that `is_measured`
-    adds to it: those of the end-to-end tests.
+    adds to it: those of the end-to-end tests and of the faults.
     """
     with tempfile.TemporaryDirectory(prefix="zaidash-test-") as name:
         directory = Path(name)

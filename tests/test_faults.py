@@ -161,7 +161,12 @@ class Viewer:
 
 @contextmanager
 def dashboard(
-    proxy: FakeProxy, path: Path, *, python: Sequence[str] = (sys.executable,), **env: str
+    proxy: FakeProxy,
+    path: Path,
+    *,
+    python: Sequence[str] = (sys.executable,),
+    is_measured: bool = True,
+    **env: str,
 ) -> Iterator[tuple[Zaidash, Viewer]]:
     """zaidash with a tick of 100 ms, and its viewer."""
     settings = {
@@ -172,7 +177,8 @@ def dashboard(
     }
     viewer: Viewer | None = None
     try:
-        with run_zaidash(env={**settings, **env}, python=python) as zaidash:
+        own = {**settings, **env}
+        with run_zaidash(env=own, python=python, is_measured=is_measured) as zaidash:
             viewer = Viewer(zaidash.port)
             yield zaidash, viewer
     finally:

@@ -120,7 +120,7 @@ def kill_at_random_moments(directory: Path, kills: int, seed: int) -> str:
             if number % 2:
                 kill_after(rng.uniform(0.05, 1.0), proxy, path, **settings)
             else:
-                with dashboard(proxy, path, **settings) as (zaidash, viewer):
+                with dashboard(proxy, path, is_measured=False, **settings) as (zaidash, viewer):
                     viewer.wait_for(2)
                     threading.Event().wait(rng.uniform(0, 1.3))
                     # What a busy machine kept it from writing in time.
@@ -135,7 +135,7 @@ def kill_at_random_moments(directory: Path, kills: int, seed: int) -> str:
                 f"kill {number}, seed {seed}: {len(missing - newest)} snapshots are gone that were"
                 " shown more than a tick before"
             )
-        with dashboard(proxy, path, **settings):
+        with dashboard(proxy, path, is_measured=False, **settings):
             averaged = partial(minutes_between, path, begin_ms, last_ms)
             wanted = kills * BACKLOG_MINUTES
             eventually(lambda: len(averaged()) >= wanted, PATIENCE_S, f"{wanted} minutes")
