@@ -1189,7 +1189,7 @@ def test_a_clock_that_is_an_hour_off_does_not_empty_the_charts(
     def set_clock(dash: Dashboard) -> None:
         dash.page.clock.install(time=datetime.fromtimestamp(time.time() - 3600, UTC))
 
-    dash = open_page(past.zaidash, "?range=5m", before=set_clock)
+    dash = open_page(past.zaidash, "?range=5m&variant=production", before=set_clock)
     dash.wait_drawn()
     dash.wait_connection("live")
     times = wait_ticks(dash, past.zaidash, 2)
