@@ -62,7 +62,7 @@ MAX_BYTES = 40_000_000
 LARGE_BYTES = 500_000
 
 #: How long zaidash may take to answer, and to end, while what it imports is recorded.
-TIMEOUT_S = 60.0
+TIMEOUT_S = 300.0
 POLL_INTERVAL_S = 0.05
 
 #: Where Debian keeps the CA certificates as one file.
