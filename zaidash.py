@@ -1457,16 +1457,16 @@ def _select_list(fields: Iterable[Field], expression: Callable[[Field], str]) ->
 
 _TABLES = ("metrics_5s", "metrics_1m")
 _COLUMNS = ", ".join(["variant", "ts", *FIELD_INDEX])
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS {table} (
+_TYPED_COLUMNS = ",\n    ".join(f"{field.name} {field.sql_type}" for field in FIELDS)
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS {{table}} (
     variant TEXT NOT NULL,
     ts INTEGER NOT NULL, -- milliseconds since the epoch
-    {columns},
+    {_TYPED_COLUMNS},
     PRIMARY KEY (variant, ts)
 )"""
 # What all variants did in a time, in order, without a sort: a fifth of the cost of long answers.
 _MINUTES_BY_TIME = "CREATE INDEX IF NOT EXISTS metrics_1m_by_time ON metrics_1m (ts, variant)"
-_ADD_COLUMN = "ALTER TABLE {table} ADD COLUMN {column}"
 _INSERT = f"""
 INSERT OR IGNORE INTO {{table}} ({_COLUMNS})
 VALUES ({", ".join("?" * (len(FIELDS) + 2))})"""
@@ -1495,30 +1495,6 @@ FROM metrics_5s AS snapshot
 WHERE ts >= ? AND ts < ? AND {_NOT_AVERAGED}
 GROUP BY variant, ts / {_MINUTE_MS}"""
 _DELETE_EXPIRED = "DELETE FROM {table} WHERE ts < ?"
-
-_READER_PRAGMAS = (
-    "PRAGMA cache_size = -1024",  # KiB per connection; the kernel caches the file anyway
-    "PRAGMA temp_store = MEMORY",  # the root file system may be read-only
-    "PRAGMA trusted_schema = OFF",  # a file from elsewhere calls no functions with side effects
-)
-_PRAGMAS = (
-    "PRAGMA auto_vacuum = INCREMENTAL",  # of effect on a new file only: lets it shrink later
-    "PRAGMA journal_mode = WAL",  # readers do not block the writer, nor the writer them
-    "PRAGMA synchronous = NORMAL",  # safe against a crash of the process; no fsync per commit
-    "PRAGMA journal_size_limit = 4194304",  # the log shrinks again after a burst
-    *_READER_PRAGMAS,
-)
-#: The file, its log, and what its users share in memory.
-_SUFFIXES = ("", "-wal", "-shm")
-#: Opens no link, and does not wait for the other end of a pipe.
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-#: SQLite's result codes for a file that is no use as a database.
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-def _column(field: Field) -> str:
-    return f"{field.name} {field.sql_type}"
-
 
 #: What comes of a column that somebody else wrote into, when it is taken for objects of numbers.
 _NOT_OURS = (TypeError, ValueError, AttributeError, OverflowError, RecursionError)
@@ -1692,6 +1668,371 @@ class PastParts:
         self._bytes -= size_bytes
 
 
+_READER_PRAGMAS = (
+    "PRAGMA cache_size = -1024",  # KiB per connection; the kernel caches the file anyway
+    "PRAGMA temp_store = MEMORY",  # the root file system may be read-only
+    "PRAGMA trusted_schema = OFF",  # a file from elsewhere calls no functions with side effects
+)
+_PRAGMAS = (
+    "PRAGMA auto_vacuum = INCREMENTAL",  # of effect on a new file only: lets it shrink later
+    "PRAGMA journal_mode = WAL",  # readers do not block the writer, nor the writer them
+    "PRAGMA synchronous = NORMAL",  # safe against a crash of the process; no fsync per commit
+    "PRAGMA journal_size_limit = 4194304",  # the log shrinks again after a burst
+    *_READER_PRAGMAS,
+)
+#: The file, its log, and what its users share in memory.
+_SUFFIXES = ("", "-wal", "-shm")
+#: Opens no link, and does not wait for the other end of a pipe.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+#: SQLite's result codes for a file that is no use as a database.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class FileLock:
+    """An exclusive lock beside the database, for as long as the process lives.
+
+    The kernel drops it with the process, whatever ends that. It is SQLite's own lock on an empty
+    file, so it works wherever the database does, and readers such as ``sqlite3`` may still open
+    the database itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: sqlite3.Connection | None = None
+        self._id: tuple[int, int] | None = None
+        self._problem = ""
+        self._log = log.getChild("storage")
+
+    def is_lost(self) -> bool:
+        """Whoever removed the file removed the lock with it: another zaidash could write, too."""
+        return self._file is not None and self._id != _file_id(self._path)
+
+    def take(self) -> bool:
+        """Hold it, if that can be done at all; False where another process holds it."""
+        if self._file and not self.is_lost():
+            return True
+        try:
+            file = sqlite3.connect(
+                self._path, timeout=0, isolation_level=None, check_same_thread=False
+            )
+            file.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            if _primary_code(error) == sqlite3.SQLITE_BUSY:
+                return False
+            if str(error) != self._problem:
+                self._log.warning("cannot lock the database: path=%s reason=%s", self._path, error)
+            self._problem = str(error)
+        else:
+            if self._file:
+                self._log.error("the lock of the database was removed: path=%s", self._path)
+            self.release()
+            self._file, self._id = file, _file_id(self._path)
+        return True
+
+    def release(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+
+class DatabaseFile:
+    """The database: its path, its lock, every connection to it, and parts of what was read there.
+
+    Connections and parts end before the file is renamed or another one is opened in its place.
+    SQLite finds journals by their names, and would take those of the one for the other's.
+
+    Any thread reads, with a connection that ``reading`` lends. All else is the storage thread's.
+    """
+
+    #: Idle reading connections kept, each with its page cache.
+    MAX_IDLE_READERS = 4
+
+    def __init__(self, config: Config, wall: Callable[[], float]) -> None:
+        # The file itself, not a link to it: the lock and the journals lie beside the file.
+        self.path = Path(os.path.realpath(config.db_path))
+        self.lock = FileLock(self._beside("-lock"))
+        self.writer: sqlite3.Connection | None = None
+        #: Tables and their parts of answers, which readers keep and the storage thread forgets.
+        self.past = {table: PastParts() for table in _TABLES}
+        self._shown_path = config.db_path
+        self._wall = wall
+        self._log = log.getChild("storage")
+        # Device and inode of the open file and its journals, by what their names end with.
+        self._ids: dict[str, tuple[int, int] | None] = {}
+        self._is_checked = False  # opened, and so checked, since check() was called
+        self._is_damaged = False  # a reader came upon a damaged page
+        self._idle_lock = threading.Lock()  # guards which list this is, and what is in it: readers
+        self._idle: list[sqlite3.Connection] = []  # another list with every file; any thread
+
+    def _beside(self, suffix: str) -> Path:
+        return Path(f"{self.path}{suffix}")
+
+    def _id_there(self, suffix: str) -> tuple[int, int] | None:
+        return _file_id(self._beside(suffix))
+
+    def size_bytes(self) -> int:
+        """The database file with its log, 0 where there is none."""
+        size = 0
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                size += self._beside(suffix).stat().st_size
+        return size
+
+    # Opening and closing: the storage thread
+
+    def usable_writer(self) -> sqlite3.Connection:
+        """The writing connection, opened again where the file failed, vanished or was replaced.
+
+        Raises StorageError where another zaidash holds the file, else what SQLite or the system do.
+        """
+        if self._is_damaged:  # opening checks the file, with no page cache in between
+            self._is_damaged = False
+            self._log.error("a reader found the database file damaged: path=%s", self.path)
+            self.close()
+        if self.writer and self._ids[""] != self._id_there(""):
+            self._log.error("the database file was removed or replaced: path=%s", self.path)
+            self._leave_file()
+        if self.writer is None or self.lock.is_lost():
+            self._refuse_links()
+            if not self.lock.take():
+                raise StorageError(
+                    f"DB_PATH={self._shown_path}: another zaidash uses this database;"
+                    " stop it or choose another file"
+                )
+        return self.writer or self._open()
+
+    def _refuse_links(self) -> None:
+        """SQLite would follow a link beside the database, and lock or overwrite another file."""
+        for suffix in ("-lock", "-wal", "-shm", "-journal"):
+            if os.path.islink(self._beside(suffix)):
+                raise StorageError(
+                    f"DB_PATH={self._shown_path}: {self._beside(suffix)} is a link, which is not"
+                    " followed; delete it, and let nobody else write into that directory"
+                )
+
+    def _open(self) -> sqlite3.Connection:
+        """Open and prepare the file; one that is no use is set aside, and a fresh one opened."""
+        self._share_mode()
+        try:
+            writer = self._prepared()
+        except sqlite3.DatabaseError as error:
+            is_directory = self.path.is_dir()  # it was none at the start: see _db_path
+            if not (is_directory or _is_damage(error)):
+                raise
+            self.set_aside("it is a directory" if is_directory else str(error))
+            writer = self._prepared()
+        # Before readers of what was there are closed: whoever comes then reads from this file.
+        self._ids = {suffix: self._id_there(suffix) for suffix in _SUFFIXES}
+        self.close()
+        self.writer, self._is_checked = writer, True
+        return writer
+
+    def _share_mode(self) -> None:
+        """Let the journals be as writable as the file: SQLite makes them so, but only once."""
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                # Not by name: somebody else's link there would lead it to another file.
+                journal = os.open(self._beside(suffix), os.O_RDONLY | _NO_LINK)
+                try:
+                    os.fchmod(journal, self.path.stat().st_mode & 0o777)
+                finally:
+                    os.close(journal)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        uri = f"file:{urllib.parse.quote(str(self.path))}?mode={mode}"
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False
+        )
+        _add_aggregates(connection)
+        return connection
+
+    def _prepared(self) -> sqlite3.Connection:
+        """A connection, after a check, with pragmas and the tables with all their columns."""
+        connection = self._connect("rwc")
+        try:
+            _check_pages(connection)
+            for table in _TABLES:
+                _check_key(connection, table)
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+            with _transaction(connection):
+                for table in _TABLES:
+                    self._prepare_table(connection, table)
+                connection.execute(_MINUTES_BY_TIME)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare_table(self, connection: sqlite3.Connection, table: str) -> None:
+        connection.execute(_SCHEMA.format(table=table))
+        present = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
+        for field in FIELDS:
+            if field.name not in present:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {field.name} {field.sql_type}")
+                self._log.info("added a missing column: table=%s column=%s", table, field.name)
+
+    def check(self) -> None:
+        """Look at every page, where opening did not just do so. Raises sqlite3.DatabaseError."""
+        if not self._is_checked:
+            with contextlib.closing(self._connect("rw")) as probe:  # nothing cached in it
+                _check_pages(probe)
+        self._is_checked = False
+
+    def set_aside(self, reason: str) -> None:
+        """Rename the file and its journals, so that nothing of them is lost. Raises OSError."""
+        self.close()
+        stamp = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
+        aside = f"{self.path}.corrupt-{stamp}"
+        for attempt in itertools.count(2):
+            if not os.path.lexists(aside):
+                break
+            aside = f"{self.path}.corrupt-{stamp}-{attempt}"
+        for suffix in _SUFFIXES:
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self._beside(suffix), f"{aside}{suffix}")
+        self._log.error(
+            "the database cannot be used and was set aside, starting a fresh one:"
+            " path=%s kept=%s reason=%s", self.path, aside, reason)  # fmt: skip
+
+    def _leave_file(self) -> None:
+        """Close a file that was removed or replaced, with all in it, and remove its journals.
+
+        SQLite would take them for those of what is there now, and spoil it with what is in them.
+        """
+        self.checkpoint("PASSIVE")
+        self.close()
+        for suffix in ("-wal", "-shm"):
+            if self._id_there(suffix) == self._ids[suffix]:
+                self._beside(suffix).unlink(missing_ok=True)
+
+    def checkpoint(self, mode: str) -> None:
+        """Bring what is in the log into the file, as far as that can be done."""
+        if self.writer:
+            with contextlib.suppress(sqlite3.Error):
+                self.writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+
+    def close(self) -> None:
+        """Close all connections but those under way, which ``reading`` closes; forget all parts."""
+        with self._idle_lock:
+            connections, self._idle = self._idle, []
+        for past in self.past.values():
+            past.forget()
+        if self.writer:
+            connections.append(self.writer)
+            self.writer = None
+        for connection in connections:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    # Reading: any thread
+
+    @contextlib.contextmanager
+    def reading(self, stand_in: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+        """A connection for one read, that of ``stand_in`` where there is no file to read.
+
+        Raises StorageError where the database fails it.
+        """
+        reader = None
+        with self._idle_lock:
+            idle = self._idle
+            if idle:
+                reader = idle.pop()
+        try:
+            if reader is None:
+                reader = self._connect_reader()
+            if reader is None:
+                reader, idle = stand_in(), []
+            yield reader
+            with self._idle_lock:
+                if idle is self._idle and len(idle) < self.MAX_IDLE_READERS:
+                    idle.append(reader)
+                    reader = None
+        except sqlite3.Error as error:
+            if _is_damage(error):
+                self._is_damaged = True  # the storage thread looks into it
+            raise StorageError(f"the history cannot be read: {error} ({self.path})") from error
+        finally:
+            if reader is not None:
+                reader.close()
+
+    def _connect_reader(self) -> sqlite3.Connection | None:
+        # Where another one was put there, the old log lies beside it until the writer removes it.
+        if self._ids.get("") not in (None, self._id_there("")):
+            return None
+        try:
+            with contextlib.ExitStack() as failed:
+                reader = self._connect("rw")
+                failed.callback(reader.close)
+                for pragma in _READER_PRAGMAS:
+                    reader.execute(pragma)
+                reader.execute("SELECT 1 FROM metrics_5s LIMIT 1").fetchall()
+                failed.pop_all()
+        except sqlite3.OperationalError:
+            if self.writer:
+                raise
+            return None
+        return reader
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file, None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
+
+
+def _add_aggregates(connection: sqlite3.Connection) -> None:
+    # typeshed asks for one argument of a single type; both classes take bytes or None.
+    connection.create_aggregate("sum_by_key", 1, SumByKey)  # type: ignore[arg-type]
+    connection.create_aggregate("average_by_key", 1, AverageByKey)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, with the write lock from the start: no deadlock half way."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _check_key(connection: sqlite3.Connection, table: str) -> None:
+    """A table of that name must have our primary key; it may lack columns, or not be there."""
+    info = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    keys = [name for _, name, _, _, _, key in sorted(info, key=lambda c: c[5]) if key]
+    if info and keys != ["variant", "ts"]:
+        raise _damage(f"its table {table} is not zaidash's")
+
+
+def _check_pages(connection: sqlite3.Connection) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _damage(verdict)
+
+
+def _damage(reason: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _primary_code(error: Exception) -> int:
+    """SQLite's primary result code, the low byte of the extended one; 0 where there is none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error means that the file is no use as a database."""
+    return _primary_code(error) in _DAMAGED or "unsupported file format" in str(error)
+
+
 class Query(NamedTuple):
     """A question to the history: times in milliseconds, both ends included.
 
@@ -1807,7 +2148,7 @@ class _View(NamedTuple):
 
 
 class Store:
-    """The database file, its one writer thread, and a few connections for readers.
+    """The one thread that writes to the database file, and what waits for it.
 
     ``put`` never blocks and never fails: a snapshot waits in memory until the writer has it on
     disk, for an hour if need be. ``problem`` says in a sentence what is wrong, or is None. Readers
@@ -1833,8 +2174,6 @@ class Store:
     #: more of them in its window: half an hour for a day, three hours for a week.
     SUMMARY_PART_MS = 300_000
     MOST_SUMMARY_PARTS = 60
-    #: Idle reading connections kept, each with its page cache.
-    MAX_IDLE_READERS = 4
     #: Seconds until a write that failed is tried again, or the tick where that is shorter.
     RETRY_S = 5.0
 
@@ -1844,33 +2183,21 @@ class Store:
         recent: Callable[[], list[bytes]] = list,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        # The file itself, not a link to it: the lock and the journals lie beside the file.
-        self.path = Path(os.path.realpath(config.db_path))
+        self.file = DatabaseFile(config, wall)
         self._config = config
         self._interval_ms = round(config.interval_s * 1000)
         self._most_waiting = math.ceil(self.WAIT_S / config.interval_s) * len(config.variants)
         self._recent = recent
         self._wall = wall
         self._log = log.getChild("storage")
-        self._lock_file: sqlite3.Connection | None = None
-        self._lock_id: tuple[int, int] | None = None
-        self._lock_problem = ""
-        self._writer: sqlite3.Connection | None = None
-        # Device and inode of the open file and its journals, by what their names end with.
-        self._file_ids: dict[str, tuple[int, int] | None] = {}
-        self._is_fresh = False  # opened again: the last hour may be missing in it
-        self._is_checked = False  # opened, and so checked, since it was last worked on
-        self._changed_from_ms: float = -math.inf  # the earliest row since minutes were averaged
-        # Guards the seven below, which put(), readers and the writer thread share.
-        self._state_lock = threading.Condition()
+        self._changed_from_ms = 0  # the earliest row since minutes were averaged
+        # Guards the three below, which put(), readers and the storage thread share.
+        self._waiting_lock = threading.Condition()
         self._waiting: deque[Snapshot] = deque()
-        self._idle_readers: list[sqlite3.Connection] = []
-        self._generation = 0  # grows when the file is another one: older connections are closed
         self._downsampled_ms = 0  # complete minutes before this are in metrics_1m
-        self._problem: str | None = None
-        self._is_damaged = False  # a reader came upon a damaged page
         self._closing = False
-        self._past = {table: PastParts() for table in _TABLES}
+        #: Why the database takes no snapshots at the moment, or None.
+        self.problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self.writes = Timings()
         self.queries = Timings()
@@ -1884,10 +2211,8 @@ class Store:
 
         A file that cannot be opened for another reason is a ``problem``, retried by the writer.
         """
-        self._refuse_links()
-        self._take_lock()
         try:
-            self._open_writer()
+            self._usable_writer()
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
 
@@ -1896,281 +2221,101 @@ class Store:
 
     def close(self, timeout_s: float = 3.0) -> None:
         """Write what waits, checkpoint and close. May be called again."""
-        with self._state_lock:
+        with self._waiting_lock:
             self._closing = True
-            self._state_lock.notify_all()
+            self._waiting_lock.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         if self._thread.is_alive():
             self._log.error("the database did not close in time: timeout=%ss", timeout_s)
             return
-        self._close_connections()
-        self._release_lock()
-
-    def _refuse_links(self) -> None:
-        """SQLite would follow a link beside the database, and lock or overwrite another file."""
-        for suffix in ("-lock", "-wal", "-shm", "-journal"):
-            if os.path.islink(f"{self.path}{suffix}"):
-                raise StorageError(
-                    f"DB_PATH={self._config.db_path}: {self.path}{suffix} is a link, which is not"
-                    " followed; delete it, and let nobody else write into that directory"
-                )
-
-    def _take_lock(self) -> None:
-        """Hold an exclusive lock beside the database for as long as the process lives.
-
-        The kernel drops it with the process, whatever ends that. It is SQLite's own lock on an
-        empty file, so it works wherever the database does, and readers such as ``sqlite3`` may
-        still open the database itself.
-        """
-        lock_path = Path(f"{self.path}-lock")
-        if self._lock_file and not self._lost_lock():
-            return
-        try:
-            lock_file = sqlite3.connect(
-                lock_path, timeout=0, isolation_level=None, check_same_thread=False
-            )
-            lock_file.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
-            if _primary_code(error) == sqlite3.SQLITE_BUSY:
-                raise StorageError(
-                    f"DB_PATH={self._config.db_path}: another zaidash uses this database;"
-                    " stop it or choose another file"
-                ) from None
-            if str(error) != self._lock_problem:
-                self._log.warning("cannot lock the database: path=%s reason=%s", lock_path, error)
-            self._lock_problem = str(error)
-        else:
-            if self._lock_file:
-                self._log.error("the lock of the database was removed: path=%s", lock_path)
-            self._release_lock()
-            self._lock_file, self._lock_id = lock_file, _file_id(lock_path)
-
-    def _lost_lock(self) -> bool:
-        """Whoever removed the file removed the lock with it: another zaidash could write, too."""
-        return self._lock_file is not None and self._lock_id != self._id_there("-lock")
-
-    def _release_lock(self) -> None:
-        if self._lock_file:
-            self._lock_file.close()
-            self._lock_file = None
-
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        uri = f"file:{urllib.parse.quote(str(self.path))}?mode={mode}"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False
-        )
-        _add_aggregates(connection)
-        return connection
-
-    def _open_writer(self) -> sqlite3.Connection:
-        """Open and prepare the file; one that is no use is set aside, and a fresh one opened."""
-        self._share_mode()
-        try:
-            writer = self._prepare(self._connect("rwc"))
-        except sqlite3.DatabaseError as error:
-            is_directory = self.path.is_dir()  # it was none at the start: see _db_path
-            if not (is_directory or _is_damage(error)):
-                raise
-            self._close_connections()
-            self._set_aside("it is a directory" if is_directory else str(error))
-            writer = self._prepare(self._connect("rwc"))
-        # Before readers of what was there are closed: whoever comes then reads from this file.
-        self._file_ids = {suffix: self._id_there(suffix) for suffix in _SUFFIXES}
-        self._close_connections()
-        self._writer = writer
-        return writer
-
-    def _share_mode(self) -> None:
-        """Let the journals be as writable as the file: SQLite makes them so, but only once."""
-        for suffix in ("-wal", "-shm"):
-            with contextlib.suppress(OSError):
-                # Not by name: somebody else's link there would lead it to another file.
-                journal = os.open(f"{self.path}{suffix}", os.O_RDONLY | _NO_LINK)
-                try:
-                    os.fchmod(journal, self.path.stat().st_mode & 0o777)
-                finally:
-                    os.close(journal)
-
-    def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """A check, pragmas, and the tables with all their columns."""
-        try:
-            _check_pages(connection)
-            for table in _TABLES:
-                _check_key(connection, table)
-            for pragma in _PRAGMAS:
-                connection.execute(pragma)
-            with _transaction(connection):
-                for table in _TABLES:
-                    self._prepare_table(connection, table)
-                connection.execute(_MINUTES_BY_TIME)
-            newest = f"SELECT MAX(ts) FROM metrics_1m WHERE ts < {_END_MS}"
-            (newest_ms,) = connection.execute(newest).fetchone()
-        except BaseException:
-            connection.close()
-            raise
-        self._changed_from_ms = -math.inf
-        self._is_checked = True
-        with self._state_lock:
-            self._downsampled_ms = 0 if newest_ms is None else newest_ms + _MINUTE_MS
-        return connection
-
-    def _prepare_table(self, connection: sqlite3.Connection, table: str) -> None:
-        columns = ",\n    ".join(map(_column, FIELDS))
-        connection.execute(_SCHEMA.format(table=table, columns=columns))
-        present = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
-        for field in FIELDS:
-            if field.name not in present:
-                connection.execute(_ADD_COLUMN.format(table=table, column=_column(field)))
-                self._log.info("added a missing column: table=%s column=%s", table, field.name)
-
-    def _set_aside(self, reason: str) -> None:
-        """Rename the file and its journals, so that nothing of them is lost."""
-        stamp = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
-        aside = f"{self.path}.corrupt-{stamp}"
-        for attempt in itertools.count(2):
-            if not os.path.lexists(aside):
-                break
-            aside = f"{self.path}.corrupt-{stamp}-{attempt}"
-        for suffix in _SUFFIXES:
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
-        self._log.error(
-            "the database cannot be used and was set aside, starting a fresh one:"
-            " path=%s kept=%s reason=%s", self.path, aside, reason)  # fmt: skip
-
-    def _close_connections(self) -> None:
-        with self._state_lock:
-            self._generation += 1
-            connections = self._idle_readers
-            self._idle_readers = []
-        for past in self._past.values():
-            past.forget()
-        if self._writer:
-            connections.append(self._writer)
-            self._writer = None
-        for connection in connections:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+        self.file.close()
+        self.file.lock.release()
 
     # Writing
 
     def put(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the writer."""
-        with self._state_lock:
+        with self._waiting_lock:
             if any(s[:2] == snapshot[:2] for s in self._waiting):
                 return  # the clock was set back: as in the table, the first of a time stays
             self._waiting.append(snapshot)
             if len(self._waiting) > self._most_waiting:
                 self._waiting.popleft()
                 self.dropped += 1
-            self._state_lock.notify_all()
-
-    @property
-    def problem(self) -> str | None:
-        """Why the database takes no snapshots at the moment, or None."""
-        return self._problem
+            self._waiting_lock.notify_all()
 
     @property
     def waiting(self) -> int:
         """Snapshots that are not on disk yet."""
         return len(self._waiting)
 
-    def size_bytes(self) -> int:
-        """The database file with its log, 0 where there is none."""
-        size = 0
-        for suffix in ("", "-wal"):
-            with contextlib.suppress(OSError):
-                size += os.stat(f"{self.path}{suffix}").st_size
-        return size
-
     def fill(self, rows: Iterable[Sequence[Any]], table: str = "metrics_5s") -> None:
         """Write rows, as Snapshot.row makes them, and average their minutes: before start()."""
-        if self._writer:
-            with _transaction(self._writer):
-                self._writer.executemany(_INSERT.format(table=table), rows)
-            self._past[table].forget()
-            self._changed_from_ms = -math.inf
-            self._downsample(self._writer, self._over_ms())
+        if self.file.writer:
+            with _transaction(self.file.writer):
+                self.file.writer.executemany(_INSERT.format(table=table), rows)
+            self.file.past[table].forget()
+            self._changed_from_ms = 0
+            self._downsample(self.file.writer, self._over_ms())
 
     def _run(self) -> None:
         next_job_s = time.monotonic()
         while True:
-            with self._state_lock:
+            with self._waiting_lock:
                 timeout_s = max(next_job_s - time.monotonic(), 0)
-                if self._problem:  # a job that is due must not make it try without a pause
+                if self.problem:  # a job that is due must not make it try without a pause
                     timeout_s = min(self.RETRY_S, self._config.interval_s)
-                if (not self._waiting or self._problem) and not self._closing and timeout_s > 0:
-                    self._state_lock.wait(min(timeout_s, 60))
+                if (not self._waiting or self.problem) and not self._closing:
+                    self._waiting_lock.wait(min(timeout_s, 60))
                 is_last = self._closing
             is_due = time.monotonic() >= next_job_s
             self._work(job=is_due and not is_last)
-            if is_due and not self._problem:
+            if is_due and not self.problem:
                 next_job_s = time.monotonic() + self._config.downsample_interval_s
             if is_last:
-                return self._checkpoint()
+                break
+        if self._waiting:
+            self._log.error("snapshots were not written: count=%s", len(self._waiting))
+        self.file.checkpoint("TRUNCATE")
 
     def _work(self, job: bool) -> None:
         """Write what waits, and do the periodic job where it is due; any failure is a problem."""
         try:
+            before = self.file.writer
             writer = self._usable_writer()
-            is_checked, self._is_checked = self._is_checked, False
             over_ms = self._over_ms()  # before writing, lest a minute be averaged without its end
             self._write_waiting(writer)
-            if self._is_fresh:
+            if writer is not before:  # the last hour may be missing in it
                 with _transaction(writer):
                     writer.execute(_RESTORE, (_array(self._recent()),))
-                self._past["metrics_5s"].forget()
-                self._is_fresh = False
+                self.file.past["metrics_5s"].forget()
             if job:
-                if not is_checked:
-                    with contextlib.closing(self._connect("rw")) as probe:  # nothing cached in it
-                        _check_pages(probe)
+                self.file.check()
                 self._downsample(writer, over_ms)
                 self._delete_expired(writer)
         except Exception as error:  # neither the disk nor a bug must end the writing for good
             self._fail(error)
         else:
-            if self._problem:
-                self._log.info("the database works again: path=%s", self.path)
-            self._problem = None
+            if self.problem:
+                self._log.info("the database works again: path=%s", self.file.path)
+            self.problem = None
 
     def _usable_writer(self) -> sqlite3.Connection:
-        """The writing connection, opened again where the file failed, vanished or was replaced."""
-        if self._is_damaged:  # opening checks the file, with no page cache in between
-            self._is_damaged = False
-            self._log.error("a reader found the database file damaged: path=%s", self.path)
-            self._close_connections()
-        if self._writer and self._file_ids[""] != self._id_there(""):
-            self._log.error("the database file was removed or replaced: path=%s", self.path)
-            self._leave_file(self._writer)
-        writer = self._writer
-        if writer is None or self._lost_lock():
-            self._refuse_links()
-            self._take_lock()
-        if writer is None:
-            writer = self._open_writer()
-            self._is_fresh = True
+        """The writing connection; in a file that was opened anew any minute may be missing."""
+        before = self.file.writer
+        writer = self.file.usable_writer()
+        if writer is not before:
+            newest = f"SELECT MAX(ts) FROM metrics_1m WHERE ts < {_END_MS}"
+            (newest_ms,) = writer.execute(newest).fetchone()
+            self._changed_from_ms = 0
+            with self._waiting_lock:
+                self._downsampled_ms = 0 if newest_ms is None else newest_ms + _MINUTE_MS
+            self.file.past["metrics_1m"].forget()  # what was read by the time of the old one
         return writer
 
-    def _leave_file(self, writer: sqlite3.Connection) -> None:
-        """Close a file that was removed or replaced, with all in it, and remove its journals.
-
-        SQLite would take them for those of what is there now, and spoil it with what is in them.
-        """
-        with contextlib.suppress(sqlite3.Error):
-            writer.execute("PRAGMA wal_checkpoint").fetchall()
-        self._close_connections()
-        for suffix in ("-wal", "-shm"):
-            if self._id_there(suffix) == self._file_ids[suffix]:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{self.path}{suffix}")
-
-    def _id_there(self, suffix: str) -> tuple[int, int] | None:
-        return _file_id(Path(f"{self.path}{suffix}"))
-
     def _write_waiting(self, writer: sqlite3.Connection) -> None:
-        with self._state_lock:
+        with self._waiting_lock:
             batch = list(self._waiting)
         if not batch:
             return
@@ -2180,9 +2325,9 @@ class Store:
             writer.executemany(insert, (snapshot.row() for snapshot in batch))
             written = writer.total_changes - before
         times = [snapshot.ts_ms for snapshot in batch]
-        self._past["metrics_5s"].forget(min(times), max(times))
+        self.file.past["metrics_5s"].forget(min(times), max(times))
         self._changed_from_ms = min(self._changed_from_ms, *times)
-        with self._state_lock:
+        with self._waiting_lock:
             for snapshot in batch:  # put() may have dropped the oldest meanwhile
                 if self._waiting and self._waiting[0] is snapshot:
                     self._waiting.popleft()
@@ -2199,13 +2344,12 @@ class Store:
 
     def _downsample(self, writer: sqlite3.Connection, over_ms: int) -> None:
         """Average the minutes that are over into metrics_1m, each once: the table is the proof."""
-        from_ms = min(self._changed_from_ms, self._downsampled_ms)
-        from_ms = 0 if from_ms == -math.inf else int(from_ms) // _MINUTE_MS * _MINUTE_MS
+        from_ms = min(self._changed_from_ms, self._downsampled_ms) // _MINUTE_MS * _MINUTE_MS
         with _transaction(writer):
             writer.execute(_DOWNSAMPLE, (from_ms, over_ms))
-        self._past["metrics_1m"].forget(from_ms, over_ms)
-        self._changed_from_ms = math.inf
-        with self._state_lock:
+        self.file.past["metrics_1m"].forget(from_ms, over_ms)
+        self._changed_from_ms = _END_MS
+        with self._waiting_lock:
             self._downsampled_ms = over_ms
 
     def _surely_averaged_ms(self) -> int:
@@ -2224,7 +2368,7 @@ class Store:
             before_ms -= before_ms % _MINUTE_MS  # whole minutes, or the first one would be cut
             with _transaction(writer):
                 writer.execute(_DELETE_EXPIRED.format(table=table), (before_ms,))
-            self._past[table].forget(end_ms=before_ms)
+            self.file.past[table].forget(end_ms=before_ms)
         (free,) = writer.execute("PRAGMA freelist_count").fetchone()
         (pages,) = writer.execute("PRAGMA page_count").fetchone()
         if free > pages // 4:  # a shorter retention; else the free pages are used again anyway
@@ -2233,30 +2377,23 @@ class Store:
 
     def _fail(self, error: Exception) -> None:
         """Note why the file cannot be used; log when that starts and when the reason changes."""
-        self._close_connections()
-        reason = f"{error} ({self.path})"
+        self.file.close()
+        reason = f"{error} ({self.file.path})"
         if _is_damage(error):
             with contextlib.suppress(OSError):
-                self._set_aside(str(error))
-        if reason != self._problem:
+                self.file.set_aside(str(error))
+        if reason != self.problem:
             self._log.error(
                 "cannot write to the database, snapshots wait in memory: path=%s reason=%s",
-                self.path, error)  # fmt: skip
-        self._problem = reason
-
-    def _checkpoint(self) -> None:
-        if self._waiting:
-            self._log.error("snapshots were not written: count=%s", len(self._waiting))
-        if self._writer:
-            with contextlib.suppress(sqlite3.Error):
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self.file.path, error)  # fmt: skip
+        self.problem = reason
 
     # Reading: any thread
 
     def last_hour(self) -> list[tuple[int, str, bytes]]:
         """(ts, variant, encoded snapshot) of the last hour, oldest first."""
         now_ms = round(self._wall() * 1000)
-        with self._reader() as reader:
+        with self.file.reading(self._last_hour_in_memory) as reader:
             rows = reader.execute(
                 "SELECT ts, CAST(variant AS BLOB),"
                 f" CAST({_json_object(FIELDS)} AS BLOB)"
@@ -2381,7 +2518,7 @@ class Store:
         read: Callable[[], tuple[Any, ...] | None],
     ) -> tuple[Any, ...] | None:
         """What ``read`` finds in a part of a time, kept where it is a whole one that is over."""
-        past = self._past[table]
+        past = self.file.past[table]
         is_kept = key.end_ms - key.start_ms + 1 == width_ms and key.end_ms < view.over_ms[table]
         found = past.find(key) if is_kept else None
         if found is None:
@@ -2471,69 +2608,26 @@ class Store:
     def _reading(self) -> Iterator[_View]:
         """One unchanging view of the file and of what waits. Raises StorageError."""
         # First, so that the reader has all that waits no longer; what it has already is left out.
-        editions = {table: past.edition for table, past in self._past.items()}
-        with self._state_lock:
+        editions = {table: past.edition for table, past in self.file.past.items()}
+        with self._waiting_lock:
             waiting = [snapshot.encoded for snapshot in self._waiting]
             over_ms = {
                 "metrics_5s": min([self._over_ms(), *(s.ts_ms for s in self._waiting)]),
                 "metrics_1m": min(self._downsampled_ms, self._surely_averaged_ms()),
             }
-        with self._reader() as reader:
+        with self.file.reading(self._last_hour_in_memory) as reader:
             reader.execute("BEGIN")
             yield _View(reader, waiting, over_ms, editions)
             reader.execute("COMMIT")
 
-    @contextlib.contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one read. Raises StorageError where the database fails it."""
-        with self._state_lock:
-            generation = self._generation
-            reader = self._idle_readers.pop() if self._idle_readers else None
-        of_file = reader is not None
-        try:
-            if reader is None:
-                reader, of_file = self._new_reader()
-            yield reader
-        except sqlite3.Error as error:
-            if _is_damage(error):
-                self._is_damaged = True  # the writer looks into it
-            if reader:
-                reader.close()
-            raise StorageError(f"the history cannot be read: {error} ({self.path})") from error
-        except BaseException:
-            if reader:
-                reader.close()
-            raise
-        with self._state_lock:
-            is_kept = of_file and generation == self._generation
-            if is_kept and len(self._idle_readers) < self.MAX_IDLE_READERS:
-                self._idle_readers.append(reader)
-                return
-        reader.close()
-
-    def _new_reader(self) -> tuple[sqlite3.Connection, bool]:
-        """A connection to the file, and True; where there is none, to a copy of the last hour.
-
-        The copy is in memory, of this moment, and so for one read alone.
-        """
-        # Where another one was put there, the old log lies beside it until the writer removes it.
-        if self._file_ids.get("") in (None, self._id_there("")):
-            try:
-                reader = self._connect("rw")
-                for pragma in _READER_PRAGMAS:
-                    reader.execute(pragma)
-                reader.execute("SELECT 1 FROM metrics_5s LIMIT 1").fetchall()
-                return reader, True
-            except sqlite3.OperationalError:
-                if not self._problem:
-                    raise
+    def _last_hour_in_memory(self) -> sqlite3.Connection:
+        """A database of the last hour at this moment, and so for one read alone."""
         reader = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         _add_aggregates(reader)
         for table in _TABLES:
-            columns = ", ".join(map(_column, FIELDS))
-            reader.execute(_SCHEMA.format(table=table, columns=columns))
+            reader.execute(_SCHEMA.format(table=table))
         reader.execute(_RESTORE, (_array(self._recent()),))
-        return reader, False
+        return reader
 
 
 def _cut_up(
@@ -2558,64 +2652,6 @@ def _add_up(parts: Sequence[tuple[Any, ...]]) -> Summary:
     )
     merged = _sum_by_key(json.loads(text) for text in buckets if text)
     return Summary(tuple(sums[:first]), tuple(levels), merged)
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    """Device and inode of a file, None where there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino)
-
-
-def _add_aggregates(connection: sqlite3.Connection) -> None:
-    # typeshed asks for one argument of a single type; both classes take bytes or None.
-    connection.create_aggregate("sum_by_key", 1, SumByKey)  # type: ignore[arg-type]
-    connection.create_aggregate("average_by_key", 1, AverageByKey)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, with the write lock from the start: no deadlock half way."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _check_key(connection: sqlite3.Connection, table: str) -> None:
-    """A table of that name must have our primary key; it may lack columns, or not be there."""
-    info = connection.execute(f"PRAGMA table_info({table})").fetchall()
-    keys = [name for _, name, _, _, _, key in sorted(info, key=lambda c: c[5]) if key]
-    if info and keys != ["variant", "ts"]:
-        raise _damage(f"its table {table} is not zaidash's")
-
-
-def _check_pages(connection: sqlite3.Connection) -> None:
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise _damage(verdict)
-
-
-def _damage(reason: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(reason)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-def _primary_code(error: Exception) -> int:
-    """SQLite's primary result code, the low byte of the extended one; 0 where there is none."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether an error means that the file is no use as a database."""
-    return _primary_code(error) in _DAMAGED or "unsupported file format" in str(error)
 
 
 def _utf8(text: bytes) -> bytes:
@@ -5136,7 +5172,7 @@ class App:
                       "Snapshots given up after an hour without a working disk.",
                       [({}, store.dropped)])  # fmt: skip
         yield _family("zaidash_database_bytes", "gauge", "Size of the database with its log.",
-                      [({}, store.size_bytes())])  # fmt: skip
+                      [({}, store.file.size_bytes())])  # fmt: skip
         yield _histogram("zaidash_write_duration_seconds", "How long writing snapshots took.",
                          [({}, store.writes.read())])  # fmt: skip
         yield _histogram("zaidash_query_duration_seconds", "How long reads of the history took.",

@@ -40,7 +40,7 @@ from support import (
     run_zaidash,
 )
 
-from zaidash import FIELDS, Query, Snapshot, StorageError, Store, load_config
+from zaidash import FIELDS, DatabaseFile, Query, Snapshot, StorageError, Store, load_config
 
 TICK_MS = 100
 MINUTE_MS = 60_000
@@ -760,8 +760,8 @@ def ask(store: Store, start_ms: int, end_ms: int) -> list[dict[str, Any]]:
     return rows
 
 
-class SlowDisk(Store):
-    """A store whose files take their time to be looked at."""
+class SlowDisk(DatabaseFile):
+    """A file that takes its time to be looked at."""
 
     def _id_there(self, suffix: str) -> tuple[int, int] | None:
         time.sleep(0.02)
@@ -785,7 +785,8 @@ def test_no_chart_keeps_to_what_there_was_while_the_file_was_opened_again(path: 
             with suppress(StorageError):
                 ask(store, times[0], times[-1])
 
-    with closing(SlowDisk(config, lambda: list(recent))) as store:
+    with closing(Store(config, lambda: list(recent))) as store:
+        store.file = SlowDisk(config, time.time)
         store.open()
         store.start()
         put(times[0])

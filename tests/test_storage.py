@@ -1174,7 +1174,7 @@ def test_the_file_stops_growing(path: Path) -> None:
             write(store, [busy(ts, v) for ts in ticks(start_ms, clock.ms, 60_000) for v in BOTH])
             eventually(partial(has_expired, path, start_ms), what="the retention")
             eventually(is_as_small_as_before, what="a file that has not grown")
-        assert store.size_bytes() < 12 * 1024 * 1024
+        assert store.file.size_bytes() < 12 * 1024 * 1024
 
 
 def has_expired(path: Path, before_ms: int) -> bool:
