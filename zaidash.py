@@ -24,7 +24,7 @@ answers history over REST, pushes live data over SSE, and serves the page that d
 
 The file reads from top to bottom, pure before impure; each section uses only what stands above it:
 errors, settings, logging, the snapshot's field table, the exposition parser, derivation, storage,
-the collector, the stream hub, HTTP, the demo, and the App that puts the parts together.
+history, the collector, the stream hub, HTTP, the demo, and the App that puts the parts together.
 
 Threads (each is a daemon, ends by its owner's ``close()``, and is joined with a timeout):
 
@@ -80,7 +80,7 @@ import time
 import urllib.parse
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -1429,30 +1429,9 @@ _MINUTE_MS = 60_000
 _END_MS = 10**15  # no time of ours is later; in SQLite, text and blobs are "larger" than numbers
 
 
-def _number_of(field: Field) -> str:
-    """A column in SQL; NULL where somebody else wrote text, a blob or Infinity for a number."""
-    if field.sql_type == "TEXT":
-        return field.name
-    return f"CASE WHEN {field.name} BETWEEN {-_LARGEST} AND {_LARGEST} THEN {field.name} END"
-
-
-def _object_of(field: Field) -> str:
-    """The same, and NULL where they wrote no JSON object; averages see to that by themselves."""
-    if field.sql_type != "TEXT":
-        return _number_of(field)
-    # JSON ends at a NUL for SQLite, and so does length(); for whoever gets the text it does not.
-    name, is_whole = field.name, f"length({field.name}) = length(CAST({field.name} AS BLOB))"
-    return f"CASE WHEN json_valid({name}) AND {name} GLOB '{{*}}' AND {is_whole} THEN {name} END"
-
-
-def _average_of(field: Field, column: str) -> str:
-    if field.sql_type == "TEXT":
-        column = f"CAST({column} AS BLOB)"  # what is no UTF-8 would fail before our code sees it
-    return f"{field.average}({column}) AS {field.name}"
-
-
-def _select_list(fields: Iterable[Field], expression: Callable[[Field], str]) -> str:
-    return ", ".join(["variant", "ts", *(f"{expression(f)} AS {f.name}" for f in fields)])
+def _minute(ts_ms: int) -> int:
+    """When the minute of a time begins."""
+    return ts_ms - ts_ms % _MINUTE_MS
 
 
 _TABLES = ("metrics_5s", "metrics_1m")
@@ -1467,35 +1446,6 @@ CREATE TABLE IF NOT EXISTS {{table}} (
 )"""
 # What all variants did in a time, in order, without a sort: a fifth of the cost of long answers.
 _MINUTES_BY_TIME = "CREATE INDEX IF NOT EXISTS metrics_1m_by_time ON metrics_1m (ts, variant)"
-_INSERT = f"""
-INSERT OR IGNORE INTO {{table}} ({_COLUMNS})
-VALUES ({", ".join("?" * (len(FIELDS) + 2))})"""
-
-# Snapshots that are encoded but not in the table, read as if they were; the parameter is a JSON
-# array of them. What is in the table by now is left out, or a sum would count it twice.
-_FROM_JSON = f"""
-SELECT json_extract(value, '$.variant') AS variant, json_extract(value, '$.timestamp') AS ts,
-       {", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in FIELD_INDEX)}
-FROM json_each(?)"""
-_UNWRITTEN = f"""
-SELECT * FROM ({_FROM_JSON}) AS unwritten
-WHERE NOT EXISTS (SELECT 1 FROM metrics_5s AS written
-                  WHERE written.variant = unwritten.variant AND written.ts = unwritten.ts)"""
-_RESTORE = f"INSERT OR IGNORE INTO metrics_5s ({_COLUMNS}) {_FROM_JSON}"
-
-_NOT_AVERAGED = f"""
-NOT EXISTS (SELECT 1 FROM metrics_1m AS minute
-            WHERE minute.variant = snapshot.variant
-              AND minute.ts = snapshot.ts / {_MINUTE_MS} * {_MINUTE_MS})"""
-_AVERAGES = ", ".join(_average_of(field, _number_of(field)) for field in FIELDS)
-_DOWNSAMPLE = f"""
-INSERT OR IGNORE INTO metrics_1m ({_COLUMNS})
-SELECT variant, ts / {_MINUTE_MS} * {_MINUTE_MS}, {_AVERAGES}
-FROM metrics_5s AS snapshot
-WHERE ts >= ? AND ts < ? AND {_NOT_AVERAGED}
-GROUP BY variant, ts / {_MINUTE_MS}"""
-_DELETE_EXPIRED = "DELETE FROM {table} WHERE ts < ?"
-
 #: What comes of a column that somebody else wrote into, when it is taken for objects of numbers.
 _NOT_OURS = (TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
@@ -1684,8 +1634,24 @@ _PRAGMAS = (
 _SUFFIXES = ("", "-wal", "-shm")
 #: Opens no link, and does not wait for the other end of a pipe.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-#: SQLite's result codes for a file that is no use as a database.
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+#: What makes a connection ready for use, or raises.
+_Prepare = Callable[[sqlite3.Connection], object]
+
+
+def _connect(uri: str, prepare: _Prepare, timeout_s: float = 1.0) -> sqlite3.Connection:
+    """A connection that leaves transactions to us, closed where it cannot be prepared."""
+    connection = sqlite3.connect(
+        uri, timeout=timeout_s, isolation_level=None, check_same_thread=False, uri=True
+    )
+    try:
+        # typeshed asks for one argument of a single type; both classes take bytes or None.
+        connection.create_aggregate("sum_by_key", 1, SumByKey)  # type: ignore[arg-type]
+        connection.create_aggregate("average_by_key", 1, AverageByKey)  # type: ignore[arg-type]
+        prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class FileLock:
@@ -1712,10 +1678,7 @@ class FileLock:
         if self._file and not self.is_lost():
             return True
         try:
-            file = sqlite3.connect(
-                self._path, timeout=0, isolation_level=None, check_same_thread=False
-            )
-            file.execute("BEGIN EXCLUSIVE")
+            file = _connect(str(self._path), lambda it: it.execute("BEGIN EXCLUSIVE"), timeout_s=0)
         except sqlite3.Error as error:
             if _primary_code(error) == sqlite3.SQLITE_BUSY:
                 return False
@@ -1761,8 +1724,10 @@ class DatabaseFile:
         self._ids: dict[str, tuple[int, int] | None] = {}
         self._is_checked = False  # opened, and so checked, since check() was called
         self._is_damaged = False  # a reader came upon a damaged page
-        self._idle_lock = threading.Lock()  # guards which list this is, and what is in it: readers
-        self._idle: list[sqlite3.Connection] = []  # another list with every file; any thread
+        # Guards the readers that are idle, and whose list is another one once the file is: readers
+        # of any thread, and close().
+        self._idle_lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
 
     def _beside(self, suffix: str) -> Path:
         return Path(f"{self.path}{suffix}")
@@ -1814,13 +1779,13 @@ class DatabaseFile:
         """Open and prepare the file; one that is no use is set aside, and a fresh one opened."""
         self._share_mode()
         try:
-            writer = self._prepared()
+            writer = self._connect("rwc", self._prepare_writer)
         except sqlite3.DatabaseError as error:
             is_directory = self.path.is_dir()  # it was none at the start: see _db_path
             if not (is_directory or _is_damage(error)):
                 raise
             self.set_aside("it is a directory" if is_directory else str(error))
-            writer = self._prepared()
+            writer = self._connect("rwc", self._prepare_writer)
         # Before readers of what was there are closed: whoever comes then reads from this file.
         self._ids = {suffix: self._id_there(suffix) for suffix in _SUFFIXES}
         self.close()
@@ -1838,56 +1803,41 @@ class DatabaseFile:
                 finally:
                     os.close(journal)
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        uri = f"file:{urllib.parse.quote(str(self.path))}?mode={mode}"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False
-        )
-        _add_aggregates(connection)
-        return connection
+    def _connect(self, mode: str, prepare: _Prepare) -> sqlite3.Connection:
+        return _connect(f"file:{urllib.parse.quote(str(self.path))}?mode={mode}", prepare)
 
-    def _prepared(self) -> sqlite3.Connection:
-        """A connection, after a check, with pragmas and the tables with all their columns."""
-        connection = self._connect("rwc")
-        try:
-            _check_pages(connection)
+    def _prepare_writer(self, writer: sqlite3.Connection) -> None:
+        """A check, pragmas, and the tables with all their columns."""
+        _check_pages(writer)
+        for table in _TABLES:
+            _check_key(writer, table)
+        for pragma in _PRAGMAS:
+            writer.execute(pragma)
+        with _transaction(writer):
+            _create_tables(writer)
             for table in _TABLES:
-                _check_key(connection, table)
-            for pragma in _PRAGMAS:
-                connection.execute(pragma)
-            with _transaction(connection):
-                for table in _TABLES:
-                    self._prepare_table(connection, table)
-                connection.execute(_MINUTES_BY_TIME)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+                self._add_columns(writer, table)
 
-    def _prepare_table(self, connection: sqlite3.Connection, table: str) -> None:
-        connection.execute(_SCHEMA.format(table=table))
-        present = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
+    def _add_columns(self, writer: sqlite3.Connection, table: str) -> None:
+        present = {name for _, name, *_ in writer.execute(f"PRAGMA table_info({table})")}
         for field in FIELDS:
             if field.name not in present:
-                connection.execute(f"ALTER TABLE {table} ADD COLUMN {field.name} {field.sql_type}")
+                writer.execute(f"ALTER TABLE {table} ADD COLUMN {field.name} {field.sql_type}")
                 self._log.info("added a missing column: table=%s column=%s", table, field.name)
 
     def check(self) -> None:
         """Look at every page, where opening did not just do so. Raises sqlite3.DatabaseError."""
         if not self._is_checked:
-            with contextlib.closing(self._connect("rw")) as probe:  # nothing cached in it
-                _check_pages(probe)
+            self._connect("rw", _check_pages).close()  # another one, with nothing cached in it
         self._is_checked = False
 
     def set_aside(self, reason: str) -> None:
         """Rename the file and its journals, so that nothing of them is lost. Raises OSError."""
         self.close()
         stamp = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
-        aside = f"{self.path}.corrupt-{stamp}"
-        for attempt in itertools.count(2):
-            if not os.path.lexists(aside):
-                break
-            aside = f"{self.path}.corrupt-{stamp}-{attempt}"
+        first = f"{self.path}.corrupt-{stamp}"
+        names = itertools.chain([first], (f"{first}-{number}" for number in itertools.count(2)))
+        aside = next(name for name in names if not os.path.lexists(name))
         for suffix in _SUFFIXES:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self._beside(suffix), f"{aside}{suffix}")
@@ -1933,14 +1883,11 @@ class DatabaseFile:
 
         Raises StorageError where the database fails it.
         """
-        reader = None
         with self._idle_lock:
             idle = self._idle
-            if idle:
-                reader = idle.pop()
+            reader = idle.pop() if idle else None
         try:
-            if reader is None:
-                reader = self._connect_reader()
+            reader = reader or self._connect_reader()
             if reader is None:
                 reader, idle = stand_in(), []
             yield reader
@@ -1961,33 +1908,31 @@ class DatabaseFile:
         if self._ids.get("") not in (None, self._id_there("")):
             return None
         try:
-            with contextlib.ExitStack() as failed:
-                reader = self._connect("rw")
-                failed.callback(reader.close)
-                for pragma in _READER_PRAGMAS:
-                    reader.execute(pragma)
-                reader.execute("SELECT 1 FROM metrics_5s LIMIT 1").fetchall()
-                failed.pop_all()
+            return self._connect("rw", _prepare_reader)
         except sqlite3.OperationalError:
             if self.writer:
                 raise
             return None
-        return reader
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
     """Device and inode of a file, None where there is none."""
-    try:
+    with contextlib.suppress(OSError):
         status = path.stat()
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino)
+        return (status.st_dev, status.st_ino)
+    return None
 
 
-def _add_aggregates(connection: sqlite3.Connection) -> None:
-    # typeshed asks for one argument of a single type; both classes take bytes or None.
-    connection.create_aggregate("sum_by_key", 1, SumByKey)  # type: ignore[arg-type]
-    connection.create_aggregate("average_by_key", 1, AverageByKey)  # type: ignore[arg-type]
+def _create_tables(connection: sqlite3.Connection) -> None:
+    for table in _TABLES:
+        connection.execute(_SCHEMA.format(table=table))
+    connection.execute(_MINUTES_BY_TIME)
+
+
+def _prepare_reader(reader: sqlite3.Connection) -> None:
+    for pragma in _READER_PRAGMAS:
+        reader.execute(pragma)
+    reader.execute("SELECT 1 FROM metrics_5s LIMIT 1").fetchall()  # fails now, if at all
 
 
 @contextlib.contextmanager
@@ -2003,24 +1948,24 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+class _DamageError(sqlite3.DatabaseError):
+    """As SQLite's own error for a file that is no use as a database."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
 def _check_key(connection: sqlite3.Connection, table: str) -> None:
     """A table of that name must have our primary key; it may lack columns, or not be there."""
     info = connection.execute(f"PRAGMA table_info({table})").fetchall()
     keys = [name for _, name, _, _, _, key in sorted(info, key=lambda c: c[5]) if key]
     if info and keys != ["variant", "ts"]:
-        raise _damage(f"its table {table} is not zaidash's")
+        raise _DamageError(f"its table {table} is not zaidash's")
 
 
 def _check_pages(connection: sqlite3.Connection) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise _damage(verdict)
-
-
-def _damage(reason: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(reason)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
+        raise _DamageError(verdict)
 
 
 def _primary_code(error: Exception) -> int:
@@ -2030,150 +1975,75 @@ def _primary_code(error: Exception) -> int:
 
 def _is_damage(error: Exception) -> bool:
     """Whether an error means that the file is no use as a database."""
-    return _primary_code(error) in _DAMAGED or "unsupported file format" in str(error)
+    is_damage = _primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return is_damage or "unsupported file format" in str(error)
 
 
-class Query(NamedTuple):
-    """A question to the history: times in milliseconds, both ends included.
-
-    ``points`` asks for at most so many rows per variant, averaged; None for all there are.
-    """
-
-    start_ms: int
-    end_ms: int
-    variants: tuple[str, ...]
-    fields: tuple[Field, ...] = FIELDS
-    points: int | None = None
-    #: Answered from metrics_5s; the store decides it, once per query.
-    is_fine: bool = False
-
-    @property
-    def table(self) -> str:
-        return "metrics_5s" if self.is_fine else "metrics_1m"
+def _array(encoded: Iterable[bytes]) -> str:
+    return (b"[" + b",".join(encoded) + b"]").decode()
 
 
-class Summary(NamedTuple):
-    """Totals of one variant over a window; None where no rate is known in it."""
+_INSERT = f"""
+INSERT OR IGNORE INTO {{table}} ({_COLUMNS})
+VALUES ({", ".join("?" * (len(FIELDS) + 2))})"""
 
-    #: requests, 5xx, and tokens: input, output, cache_read, cache_write
-    counts: tuple[float | None, ...]
-    #: The averages of LEVELS, by the time they stood for.
-    levels: tuple[float | None, ...]
-    latency_buckets: dict[str, float]
+# Encoded snapshots as rows; the parameter is a JSON array of them.
+_FROM_JSON = f"""
+SELECT json_extract(value, '$.variant') AS variant, json_extract(value, '$.timestamp') AS ts,
+       {", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in FIELD_INDEX)}
+FROM json_each(?)"""
+_RESTORE = f"INSERT OR IGNORE INTO metrics_5s ({_COLUMNS}) {_FROM_JSON}"
 
-
-#: Fields of which a Summary has the average, beside its totals.
-LEVELS = ("req_rate", "token_rate_in", "token_rate_out",
-          "concurrent_requests", "max_workers", "worker_utilization", "rate_limit_rps")  # fmt: skip
-
-
-_SUMMARY_RATES = (
-    "token_rate_in", "token_rate_out", "token_rate_cache_read", "token_rate_cache_write",
-)  # fmt: skip
-_SUMMARY_FIELDS = tuple(
-    field for field in FIELDS
-    if field.name in (*_SUMMARY_RATES, *LEVELS, "elapsed_s", "status_code_rates", "latency_buckets")
-)  # fmt: skip
-# Often there is no error: to see that only 0 follows such a key is cheaper than to read it. A key
-# may be written with escapes by others.
-_HAS_ERRORS = " OR ".join(
-    f"status_code_rates GLOB '{pattern}'" for pattern in ('*"5*:[^0]*', '*"5*:0[^,}]*', "*\\*")
-)
-_ERROR_RATE = f"""
-CASE WHEN {_HAS_ERRORS} THEN (
-    SELECT SUM(value) FROM json_each(iif(json_valid(status_code_rates), status_code_rates, NULL))
-    WHERE key >= '5' AND key < '6') END"""
-_SUMMARY_COUNTS = ("req_rate", f"ifnull({_ERROR_RATE}, 0 * req_rate)", *_SUMMARY_RATES)
-# A rate stands for all of its time, even an outage; a gauge for a minute at most.
-_LEVEL_SECONDS = {
-    name: f"{'elapsed_s' if '_rate' in name else 'min(elapsed_s, 60)'} + 0 * {name}"
-    for name in LEVELS
-}
-#: What a summary adds up: rows, buckets, the counts, and each level times its seconds, and those.
-_SUMS = ", ".join([
-    "COUNT(*)",
-    "sum_by_key(CAST(latency_buckets AS BLOB))",
-    *(f"SUM({count} * elapsed_s)" for count in _SUMMARY_COUNTS),
-    *(f"SUM({name} * ({seconds}))" for name, seconds in _LEVEL_SECONDS.items()),
-    *(f"SUM({seconds})" for seconds in _LEVEL_SECONDS.values()),
-])  # fmt: skip
+_NOT_AVERAGED = f"""
+NOT EXISTS (SELECT 1 FROM metrics_1m AS minute
+            WHERE minute.variant = snapshot.variant
+              AND minute.ts = snapshot.ts / {_MINUTE_MS} * {_MINUTE_MS})"""
 
 
-class _View(NamedTuple):
-    """What a reader sees: the file in one transaction, and the snapshots not in it yet."""
+def _number_of(field: Field) -> str:
+    """A column in SQL; NULL where somebody else wrote text, a blob or Infinity for a number."""
+    if field.sql_type == "TEXT":
+        return field.name
+    return f"CASE WHEN {field.name} BETWEEN {-_LARGEST} AND {_LARGEST} THEN {field.name} END"
 
-    reader: sqlite3.Connection
-    waiting: list[bytes]  # encoded
-    #: By table: all before this is in it, and is what it will be.
-    over_ms: Mapping[str, int]
-    #: By table: of PastParts, when this was read.
-    editions: Mapping[str, int]
 
-    def snapshots(
-        self, columns: str, variants: Sequence[str], start_ms: int, end_ms: int
-    ) -> tuple[str, list[Any]]:
-        """The statement for the snapshots of a time, with its parameters."""
-        within = f"variant IN ({', '.join('?' * len(variants))}) AND ts BETWEEN ? AND ?"
-        rows = f"SELECT {columns} FROM metrics_5s WHERE {within}"
-        parameters = [*variants, start_ms, end_ms]
-        if self.waiting:
-            rows += f" UNION ALL SELECT {columns} FROM ({_UNWRITTEN}) WHERE {within}"
-            parameters += [_array(self.waiting), *parameters]
-        return rows, parameters
+def _select_list(fields: Iterable[Field], expression: Callable[[Field], str]) -> str:
+    return ", ".join(["variant", "ts", *(f"{expression(f)} AS {f.name}" for f in fields)])
 
-    def fine_from_ms(self, variants: Sequence[str]) -> int:
-        """The minute from which on metrics_5s has all snapshots of these variants."""
-        oldest = f"SELECT MIN(ts) FROM metrics_5s WHERE variant = ? AND ts < {_END_MS}"
-        found = [self.reader.execute(oldest, (variant,)).fetchone()[0] for variant in variants]
-        return max((ts - ts % _MINUTE_MS for ts in found if ts is not None), default=0)
 
-    def minutes(
-        self, columns: str, query: Query, start_ms: int, end_ms: int
-    ) -> tuple[str, list[Any]]:
-        """The same for minutes: those stored, and those still to be averaged."""
-        among = f"variant IN ({', '.join('?' * len(query.variants))})"
-        if len(query.variants) > 1:
-            among = f"+{among}"  # not the primary key, but the index by time
-        rows = f"SELECT {columns} FROM metrics_1m WHERE {among} AND ts BETWEEN ? AND ?"
-        parameters: list[Any] = [*query.variants, start_ms, end_ms]
-        # A minute that has begun within the window is wanted whole, as the stored ones are.
-        first_ms = max(-(-start_ms // _MINUTE_MS) * _MINUTE_MS, self.over_ms["metrics_1m"])
-        last_ms = end_ms - end_ms % _MINUTE_MS + _MINUTE_MS - 1
-        if first_ms <= last_ms:
-            running, more = self.snapshots(columns, query.variants, first_ms, last_ms)
-            running = f"SELECT * FROM ({running}) AS snapshot WHERE {_NOT_AVERAGED}"
-            rows += f" UNION ALL {_grouped(running, query.fields, _MINUTE_MS)}"
-            parameters += more
-        return rows, parameters
+def _averaged(rows: str, fields: Sequence[Field], step_ms: int, origin_ms: int = 0) -> str:
+    """The rows averaged within bins of one width, counted from an origin."""
+    bin_number = f"(ts - {origin_ms}) / {step_ms}"
+    averages = (
+        # Of a text as bytes: what is no UTF-8 would fail before our code sees it.
+        f"{f.average}({f'CAST({f.name} AS BLOB)' if f.sql_type == 'TEXT' else f.name}) AS {f.name}"
+        for f in fields
+    )
+    columns = ", ".join(["variant", f"{bin_number} * {step_ms} + {origin_ms} AS ts", *averages])
+    return f"SELECT {columns} FROM ({rows}) GROUP BY variant, {bin_number}"
+
+
+_TO_AVERAGE = f"""
+SELECT {_select_list(FIELDS, _number_of)}
+FROM metrics_5s AS snapshot
+WHERE ts >= ? AND ts < ? AND {_NOT_AVERAGED}"""
+_DOWNSAMPLE = f"""
+INSERT OR IGNORE INTO metrics_1m ({_COLUMNS})
+{_averaged(_TO_AVERAGE, FIELDS, _MINUTE_MS)}"""
 
 
 class Store:
     """The one thread that writes to the database file, and what waits for it.
 
     ``put`` never blocks and never fails: a snapshot waits in memory until the writer has it on
-    disk, for an hour if need be. ``problem`` says in a sentence what is wrong, or is None. Readers
-    see waiting snapshots as if they were written, and the last hour even where the file is gone.
+    disk, for an hour if need be. ``problem`` says in a sentence what is wrong, or is None.
 
     ``recent`` returns the encoded snapshots of the last hour; with it a fresh file, after the old
     one was removed or set aside, starts out with that hour.
     """
 
-    #: Ranges up to this long read metrics_5s, longer ones metrics_1m.
-    FINE_RANGE_MS = 3_600_000
     #: Seconds of snapshots that wait for a disk that does not take them.
     WAIT_S = 3_600
-    #: Rows per variant read in one go: bounds a query's memory and how long it holds a connection.
-    SLICE_ROWS = 200
-    #: Rows of a column that format=columns holds at the same time, of all columns: a megabyte.
-    COLUMN_ROWS = 80_000
-    #: Rows per variant of a part of a chart that is kept when its time is over.
-    PART_ROWS = 50
-    #: With more points an answer is no chart, and not kept.
-    MOST_CHART_POINTS = 2_000
-    #: Parts of a summary that are kept are so wide, or six times that as often as there would be
-    #: more of them in its window: half an hour for a day, three hours for a week.
-    SUMMARY_PART_MS = 300_000
-    MOST_SUMMARY_PARTS = 60
     #: Seconds until a write that failed is tried again, or the tick where that is shorter.
     RETRY_S = 5.0
 
@@ -2183,12 +2053,9 @@ class Store:
         recent: Callable[[], list[bytes]] = list,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self.config, self.recent, self.wall = config, recent, wall
         self.file = DatabaseFile(config, wall)
-        self._config = config
-        self._interval_ms = round(config.interval_s * 1000)
         self._most_waiting = math.ceil(self.WAIT_S / config.interval_s) * len(config.variants)
-        self._recent = recent
-        self._wall = wall
         self._log = log.getChild("storage")
         self._changed_from_ms = 0  # the earliest row since minutes were averaged
         # Guards the three below, which put(), readers and the storage thread share.
@@ -2200,11 +2067,8 @@ class Store:
         self.problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self.writes = Timings()
-        self.queries = Timings()
         self.written = 0
         self.dropped = 0
-
-    # Life cycle
 
     def open(self) -> None:
         """Lock and open the file. Raises StorageError where another zaidash holds it.
@@ -2232,8 +2096,6 @@ class Store:
         self.file.close()
         self.file.lock.release()
 
-    # Writing
-
     def put(self, snapshot: Snapshot) -> None:
         """Hand a snapshot to the writer."""
         with self._waiting_lock:
@@ -2244,6 +2106,15 @@ class Store:
                 self._waiting.popleft()
                 self.dropped += 1
             self._waiting_lock.notify_all()
+
+    def unwritten(self) -> tuple[list[bytes], dict[str, int]]:
+        """What waits, encoded; and by table: all before this time is in it, and stays as it is."""
+        with self._waiting_lock:
+            over_ms = {
+                "metrics_5s": min([self._over_ms(), *(s.ts_ms for s in self._waiting)]),
+                "metrics_1m": min(self._downsampled_ms, self._surely_averaged_ms()),
+            }
+            return [snapshot.encoded for snapshot in self._waiting], over_ms
 
     @property
     def waiting(self) -> int:
@@ -2265,14 +2136,14 @@ class Store:
             with self._waiting_lock:
                 timeout_s = max(next_job_s - time.monotonic(), 0)
                 if self.problem:  # a job that is due must not make it try without a pause
-                    timeout_s = min(self.RETRY_S, self._config.interval_s)
+                    timeout_s = min(self.RETRY_S, self.config.interval_s)
                 if (not self._waiting or self.problem) and not self._closing:
                     self._waiting_lock.wait(min(timeout_s, 60))
                 is_last = self._closing
             is_due = time.monotonic() >= next_job_s
             self._work(job=is_due and not is_last)
             if is_due and not self.problem:
-                next_job_s = time.monotonic() + self._config.downsample_interval_s
+                next_job_s = time.monotonic() + self.config.downsample_interval_s
             if is_last:
                 break
         if self._waiting:
@@ -2288,7 +2159,7 @@ class Store:
             self._write_waiting(writer)
             if writer is not before:  # the last hour may be missing in it
                 with _transaction(writer):
-                    writer.execute(_RESTORE, (_array(self._recent()),))
+                    writer.execute(_RESTORE, (_array(self.recent()),))
                 self.file.past["metrics_5s"].forget()
             if job:
                 self.file.check()
@@ -2339,7 +2210,7 @@ class Store:
 
     def _over_ms(self) -> int:
         """The minutes before this have all their snapshots; a scrape may take its deadline."""
-        over_ms = round((self._wall() - self._config.timeout_s - 1) * 1000)
+        over_ms = round((self.wall() - self.config.timeout_s - 1) * 1000)
         return over_ms - over_ms % _MINUTE_MS
 
     def _downsample(self, writer: sqlite3.Connection, over_ms: int) -> None:
@@ -2354,20 +2225,20 @@ class Store:
 
     def _surely_averaged_ms(self) -> int:
         """What the job must have reached by now, unless the clock was ahead when it ran."""
-        lag_s = self._config.downsample_interval_s + self._config.timeout_s + 60
-        return round((self._wall() - lag_s) * 1000) // _MINUTE_MS * _MINUTE_MS
+        lag_s = self.config.downsample_interval_s + self.config.timeout_s + 60
+        return round((self.wall() - lag_s) * 1000) // _MINUTE_MS * _MINUTE_MS
 
     def _delete_expired(self, writer: sqlite3.Connection) -> None:
-        now_ms = round(self._wall() * 1000)
+        now_ms = round(self.wall() * 1000)
         retention = (
-            ("metrics_5s", self._config.retention_5s_s, self._downsampled_ms),
-            ("metrics_1m", self._config.retention_1m_s, now_ms),
+            ("metrics_5s", self.config.retention_5s_s, self._downsampled_ms),
+            ("metrics_1m", self.config.retention_1m_s, now_ms),
         )
         for table, seconds, at_most_ms in retention:
             before_ms = min(now_ms - round(seconds * 1000), at_most_ms)
             before_ms -= before_ms % _MINUTE_MS  # whole minutes, or the first one would be cut
             with _transaction(writer):
-                writer.execute(_DELETE_EXPIRED.format(table=table), (before_ms,))
+                writer.execute(f"DELETE FROM {table} WHERE ts < ?", (before_ms,))
             self.file.past[table].forget(end_ms=before_ms)
         (free,) = writer.execute("PRAGMA freelist_count").fetchone()
         (pages,) = writer.execute("PRAGMA page_count").fetchone()
@@ -2388,287 +2259,147 @@ class Store:
                 self.file.path, error)  # fmt: skip
         self.problem = reason
 
-    # Reading: any thread
 
-    def last_hour(self) -> list[tuple[int, str, bytes]]:
-        """(ts, variant, encoded snapshot) of the last hour, oldest first."""
-        now_ms = round(self._wall() * 1000)
-        with self.file.reading(self._last_hour_in_memory) as reader:
-            rows = reader.execute(
-                "SELECT ts, CAST(variant AS BLOB),"
-                f" CAST({_json_object(FIELDS)} AS BLOB)"
-                f" FROM (SELECT {_select_list(FIELDS, _object_of)} FROM metrics_5s"
-                " WHERE variant IN (SELECT DISTINCT variant FROM metrics_5s)"
-                " AND ts BETWEEN ? AND ?)"
-                " ORDER BY ts, variant",
-                (now_ms - self.FINE_RANGE_MS, now_ms),
-            )
-            named = ((ts, name.decode("latin-1"), _utf8(encoded)) for ts, name, encoded in rows)
-            # A name with a quote or a line end in it would be events of its own.
-            return [row for row in named if _VARIANT.fullmatch(row[1])]
+# ---- History -------------------------------------------------------------------------------------
 
-    def json_rows(self, query: Query) -> Iterator[bytes]:
-        """A JSON array of snapshots, oldest first, in pieces that SQLite has put together."""
-        before = b"["
-        query = self._planned(query)
-        for text in self._lines(query, _json_object(query.fields), "','"):
-            yield before
-            yield text
-            before = b","
-        yield b"]" if before == b"," else b"[]"
 
-    def csv_rows(self, query: Query) -> Iterator[bytes]:
-        """A header and one line per row, oldest first; JSON fields quoted, null left empty."""
-        query = self._planned(query)
-        names = ["timestamp", "variant", *(field.name for field in query.fields)]
-        yield ",".join(names).encode() + b"\r\n"
-        for text in self._lines(query, _csv_line(query.fields), "char(13, 10)"):
-            yield text
-            yield b"\r\n"
+class Query(NamedTuple):
+    """A question to the history: times in milliseconds, both ends included.
 
-    def json_columns(self, query: Query) -> Iterator[bytes]:
-        """``{"production":{"timestamp":[...],"req_rate":[...]}}``, a few columns at a time.
+    ``points`` asks for at most so many rows per variant, averaged; None for all there are.
+    """
 
-        All from one view: columns have one length, whatever arrives meanwhile.
-        """
-        query = self._planned(query)
-        names = ["ts", *(field.name for field in query.fields)]
-        # As many columns as may be in one statement: each reads all of the rows again.
-        rows = (query.end_ms - query.start_ms) // self._bins(query)[0] + 1
-        at_once = max(self.COLUMN_ROWS // rows, 1)
-        before = b"{"
-        with self._reading() as view:
-            for variant in query.variants:
-                yield before + _encode(variant) + b":{"
-                for first in range(0, len(names), at_once):
-                    some = names[first : first + at_once]
-                    yield b"," if first else b""
-                    yield from self._columns(view, query._replace(variants=(variant,)), some)
-                yield b"}"
-                before = b","
-        yield b"}"
+    start_ms: int
+    end_ms: int
+    variants: tuple[str, ...]
+    fields: tuple[Field, ...] = FIELDS
+    points: int | None = None
 
-    def _columns(self, view: _View, query: Query, names: Sequence[str]) -> Iterator[bytes]:
-        query = query._replace(fields=tuple(FIELDS[FIELD_INDEX[n]] for n in names if n != "ts"))
-        values = tuple(f"ifnull({name}, 'null')" for name in names)
-        texts = [
-            text
-            for start_ms, end_ms in self._slices(query)
-            if (text := self._join(view, query, start_ms, end_ms, values, "','"))
-        ]
-        for index, name in enumerate(names):
-            title = "timestamp" if name == "ts" else name
-            yield f'{"," if index else ""}"{title}":['.encode()
-            yield b",".join(text[index] for text in texts)
-            yield b"]"
 
-    def _lines(self, query: Query, line: str, separator: str) -> Iterator[bytes]:
-        """An SQL expression over all rows, slice by slice; no view stays open in between."""
-        for start_ms, end_ms in self._slices(query):
-            with self._reading() as view:
-                text = self._join(view, query, start_ms, end_ms, (line,), separator)
-            if text:
-                yield text[0]
+class Summary(NamedTuple):
+    """Totals of one variant over a window; None where no rate is known in it."""
 
-    def _slices(self, query: Query) -> Iterator[tuple[int, int]]:
-        """First and last millisecond of slices with a bounded number of rows per variant."""
-        return _cut_up(query.start_ms, query.end_ms, self._slice_ms(query), self._bins(query)[1])
+    #: requests, 5xx, and tokens: input, output, cache_read, cache_write
+    counts: tuple[float | None, ...]
+    #: The averages of LEVELS, by the time they stood for.
+    levels: tuple[float | None, ...]
+    latency_buckets: dict[str, float]
 
-    def _slice_ms(self, query: Query) -> int:
-        rows = self.PART_ROWS if self._is_chart(query) else self.SLICE_ROWS
-        return rows * self._bins(query)[0]
 
-    def _is_chart(self, query: Query) -> bool:
-        return query.points is not None and query.points <= self.MOST_CHART_POINTS
+#: Fields of which a Summary has the average, beside its totals.
+LEVELS = ("req_rate", "token_rate_in", "token_rate_out",
+          "concurrent_requests", "max_workers", "worker_utilization", "rate_limit_rps")  # fmt: skip
 
-    def _join(
-        self,
-        view: _View,
-        query: Query,
-        start_ms: int,
-        end_ms: int,
-        expressions: tuple[str, ...],
-        separator: str,
-    ) -> tuple[bytes, ...] | None:
-        """SQL expressions over the rows of a slice, each joined to one text; None for no rows."""
 
-        def read() -> tuple[bytes, ...] | None:
-            rows, parameters = self._rows(view, query, start_ms, end_ms)
-            # The expressions inside: one text to hand on for each, instead of every column.
-            inner = ", ".join(f"{e} AS text{i}" for i, e in enumerate(expressions))
-            outer = ", ".join(
-                f"CAST(group_concat(text{i}, {separator}) AS BLOB)" for i in range(len(expressions))
-            )
-            statement = f"SELECT {outer} FROM (SELECT {inner} FROM ({rows}) ORDER BY ts, variant)"
-            found: tuple[bytes, ...] = view.reader.execute(statement, parameters).fetchone()
-            return None if found[0] is None else tuple(map(_utf8, found))
+class _Plan(NamedTuple):
+    """How a query is answered, decided once for all of it."""
 
-        with self.queries.time():
-            if not self._is_chart(query):
-                return read()
-            key = _PartKey(start_ms, end_ms, (query.variants, self._bins(query), expressions))
-            return self._kept_or_read(view, query.table, key, self._slice_ms(query), read)
+    query: Query
+    table: str
+    #: Read in one go; whole slices are kept for who asks next, once their time is over.
+    slice_ms: int
+    is_kept: bool = True
+    #: From one row to the next; averaged ones begin at multiples of it, counted from an origin.
+    step_ms: int = _MINUTE_MS
+    origin_ms: int = 0
 
-    def _kept_or_read(
-        self,
-        view: _View,
-        table: str,
-        key: _PartKey,
-        width_ms: int,
-        read: Callable[[], tuple[Any, ...] | None],
-    ) -> tuple[Any, ...] | None:
-        """What ``read`` finds in a part of a time, kept where it is a whole one that is over."""
-        past = self.file.past[table]
-        is_kept = key.end_ms - key.start_ms + 1 == width_ms and key.end_ms < view.over_ms[table]
-        found = past.find(key) if is_kept else None
-        if found is None:
-            found = read()
-            if is_kept and found is not None:
-                past.keep(key, found, view.editions[table])
-        return found
+    def only(self, variant: str, names: Collection[str]) -> _Plan:
+        """The same for one variant and for these columns."""
+        fields = tuple(field for field in FIELDS if field.name in names)
+        return self._replace(query=self.query._replace(variants=(variant,), fields=fields))
 
-    def _planned(self, query: Query) -> Query:
-        """With its table: a short range reads metrics_5s, if it has not expired there."""
-        oldest_ms = round((self._wall() - self._config.retention_5s_s) * 1000)
-        is_short = query.end_ms - query.start_ms <= self.FINE_RANGE_MS
-        is_there = query.start_ms >= oldest_ms - self._interval_ms
-        return query._replace(is_fine=is_short and is_there)
+    def slices(self) -> Iterator[tuple[int, int]]:
+        """First and last millisecond of each slice: cut at multiples of a slice's width."""
+        start_ms, end_ms = self.query[:2]
+        while start_ms <= end_ms:
+            into_ms = (start_ms - self.origin_ms) % self.slice_ms
+            last_ms = min(start_ms - into_ms + self.slice_ms - 1, end_ms)
+            yield start_ms, last_ms
+            start_ms = last_ms + 1
 
-    def _resolution_ms(self, query: Query) -> int:
-        return self._interval_ms if query.is_fine else max(_MINUTE_MS, self._interval_ms)
 
-    def _bins(self, query: Query) -> tuple[int, int]:
-        """Width and origin of the bins that leave at most ``points`` rows per variant.
+# Snapshots that are not in the table yet, read as if they were. What is in it by now is left out,
+# or a sum would count it twice.
+_UNWRITTEN = f"""
+SELECT * FROM ({_FROM_JSON}) AS unwritten
+WHERE NOT EXISTS (SELECT 1 FROM metrics_5s AS written
+                  WHERE written.variant = unwritten.variant AND written.ts = unwritten.ts)"""
 
-        They lie on multiples of their width, so that a row does not wander between requests; but
-        no multiple need hold a whole window, so a single bin begins where the window does.
-        """
-        base_ms = self._resolution_ms(query)
-        if query.points is None:
-            return base_ms, 0
-        span_ms = query.end_ms - query.start_ms + 1
-        if query.points == 1:
-            return span_ms, query.start_ms
-        step_ms = max(math.ceil(span_ms / query.points / base_ms), 1) * base_ms
-        while query.end_ms // step_ms - query.start_ms // step_ms >= query.points:
-            step_ms += base_ms
-        return step_ms, 0
 
-    def _rows(self, view: _View, query: Query, start_ms: int, end_ms: int) -> tuple[str, list[Any]]:
-        """The statement for the rows of a query within a slice of it, and its parameters."""
+_Statement = tuple[str, list[Any]]  # and its parameters
+
+
+class _View(NamedTuple):
+    """What a read sees: the file in one transaction, and the snapshots not in it yet."""
+
+    reader: sqlite3.Connection
+    waiting: list[bytes]  # encoded
+    #: By table: all before this is in it, and is what it will be.
+    over_ms: Mapping[str, int]
+    #: By table: parts kept of it, and their edition when this was read.
+    past: Mapping[str, PastParts]
+    editions: Mapping[str, int]
+
+    def read(self, plan: _Plan, start_ms: int, end_ms: int, select: str) -> tuple[Any, ...] | None:
+        """What a statement makes of ``found``, the rows of a slice; None where there are none."""
+        past = self.past[plan.table]
+        question = (plan.query.variants, plan.step_ms, plan.origin_ms, select)
+        key = _PartKey(start_ms, end_ms, question)
+        is_whole = end_ms - start_ms + 1 == plan.slice_ms
+        is_kept = plan.is_kept and is_whole and end_ms < self.over_ms[plan.table]
+        part = past.find(key) if is_kept else None
+        if part is None:
+            rows, parameters = self._rows(plan, start_ms, end_ms)
+            statement = f"WITH found AS ({rows}) SELECT COUNT(*), {select}"
+            count, *values = self.reader.execute(statement, parameters).fetchone()
+            part = tuple(values) if count else None
+            if is_kept and part is not None:
+                past.keep(key, part, self.editions[plan.table])
+        return part
+
+    def _rows(self, plan: _Plan, start_ms: int, end_ms: int) -> _Statement:
+        """The statement for the rows of a slice, with its parameters."""
+        query, is_averaged = plan.query, plan.query.points is not None
         # Rows as they are go out as they are: to look at every value would take a third longer.
-        columns = _select_list(query.fields, _number_of if query.points else lambda f: f.name)
-        if query.is_fine:
-            rows, parameters = view.snapshots(columns, query.variants, start_ms, end_ms)
-        else:
-            rows, parameters = view.minutes(columns, query, start_ms, end_ms)
-        if query.points is not None:
-            rows = _grouped(rows, query.fields, *self._bins(query))
+        columns = _select_list(query.fields, _number_of if is_averaged else lambda f: f.name)
+        rows_of = self._snapshots if plan.table == "metrics_5s" else self._minutes
+        rows, parameters = rows_of(query, columns, start_ms, end_ms)
+        if is_averaged:
+            rows = _averaged(rows, query.fields, plan.step_ms, plan.origin_ms)
         return rows, parameters
 
-    def summarize(self, query: Query) -> dict[str, Summary]:
-        """Totals per variant over a window: rates times the time they cover, buckets added up.
+    def _snapshots(self, query: Query, columns: str, start_ms: int, end_ms: int) -> _Statement:
+        """The snapshots written and unwritten."""
+        within = f"variant IN ({', '.join('?' * len(query.variants))}) AND ts BETWEEN ? AND ?"
+        rows = f"SELECT {columns} FROM metrics_5s WHERE {within}"
+        parameters = [*query.variants, start_ms, end_ms]
+        if self.waiting:
+            rows += f" UNION ALL SELECT {columns} FROM ({_UNWRITTEN}) WHERE {within}"
+            parameters += [_array(self.waiting), *parameters]
+        return rows, parameters
 
-        From snapshots as far as they go back, since a minute's average rate times its seconds is
-        off where scrapes failed.
-        """
-        found = {}
-        with self.queries.time(), self._reading() as view:
-            fine_ms = min(max(view.fine_from_ms(query.variants), query.start_ms), query.end_ms + 1)
-            coarse = query._replace(fields=_SUMMARY_FIELDS, end_ms=fine_ms - 1)
-            fine = query._replace(fields=_SUMMARY_FIELDS, start_ms=fine_ms, is_fine=True)
-            # Each variant by itself: grouping them would sort a week of rows, all of it in memory.
-            for variant in query.variants:
-                parts = [
-                    *self._summary_parts(view, coarse._replace(variants=(variant,))),
-                    *self._summary_parts(view, fine._replace(variants=(variant,))),
-                ]
-                if parts:
-                    found[variant] = _add_up(parts)
-        return found
+    def _minutes(self, query: Query, columns: str, start_ms: int, end_ms: int) -> _Statement:
+        """The minutes stored, and those still to be averaged."""
+        among = f"variant IN ({', '.join('?' * len(query.variants))})"
+        if len(query.variants) > 1:
+            among = f"+{among}"  # not the primary key, but the index by time
+        rows = f"SELECT {columns} FROM metrics_1m WHERE {among} AND ts BETWEEN ? AND ?"
+        parameters: list[Any] = [*query.variants, start_ms, end_ms]
+        # A minute that has begun within the window is wanted whole, as the stored ones are.
+        first_ms = max(_minute(start_ms - 1) + _MINUTE_MS, self.over_ms["metrics_1m"])
+        last_ms = _minute(end_ms) + _MINUTE_MS - 1
+        if first_ms <= last_ms:
+            running, more = self._snapshots(query, columns, first_ms, last_ms)
+            running = f"SELECT * FROM ({running}) AS snapshot WHERE {_NOT_AVERAGED}"
+            rows += f" UNION ALL {_averaged(running, query.fields, _MINUTE_MS)}"
+            parameters += more
+        return rows, parameters
 
-    def _summary_parts(self, view: _View, query: Query) -> Iterator[tuple[Any, ...]]:
-        """Rows of _SUMS: of each part of a window, at whose ends the parts are not whole."""
-        width_ms = self.SUMMARY_PART_MS
-        while query.end_ms - query.start_ms > self.MOST_SUMMARY_PARTS * width_ms:
-            width_ms *= 6
-        for start_ms, end_ms in _cut_up(query.start_ms, query.end_ms, width_ms):
-
-            def read(start_ms: int = start_ms, end_ms: int = end_ms) -> tuple[Any, ...] | None:
-                rows, parameters = self._rows(view, query, start_ms, end_ms)
-                found = view.reader.execute(f"SELECT {_SUMS} FROM ({rows})", parameters).fetchone()
-                return found if found[0] else None
-
-            key = _PartKey(start_ms, end_ms, (query.variants, "summary"))
-            part = self._kept_or_read(view, query.table, key, width_ms, read)
-            if part is not None:
-                yield part
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[_View]:
-        """One unchanging view of the file and of what waits. Raises StorageError."""
-        # First, so that the reader has all that waits no longer; what it has already is left out.
-        editions = {table: past.edition for table, past in self.file.past.items()}
-        with self._waiting_lock:
-            waiting = [snapshot.encoded for snapshot in self._waiting]
-            over_ms = {
-                "metrics_5s": min([self._over_ms(), *(s.ts_ms for s in self._waiting)]),
-                "metrics_1m": min(self._downsampled_ms, self._surely_averaged_ms()),
-            }
-        with self.file.reading(self._last_hour_in_memory) as reader:
-            reader.execute("BEGIN")
-            yield _View(reader, waiting, over_ms, editions)
-            reader.execute("COMMIT")
-
-    def _last_hour_in_memory(self) -> sqlite3.Connection:
-        """A database of the last hour at this moment, and so for one read alone."""
-        reader = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        _add_aggregates(reader)
-        for table in _TABLES:
-            reader.execute(_SCHEMA.format(table=table))
-        reader.execute(_RESTORE, (_array(self._recent()),))
-        return reader
-
-
-def _cut_up(
-    start_ms: int, end_ms: int, width_ms: int, origin_ms: int = 0
-) -> Iterator[tuple[int, int]]:
-    """First and last millisecond of the parts into which multiples of a width cut a time."""
-    while start_ms <= end_ms:
-        last_ms = min(start_ms - (start_ms - origin_ms) % width_ms + width_ms - 1, end_ms)
-        yield start_ms, last_ms
-        start_ms = last_ms + 1
-
-
-def _add_up(parts: Sequence[tuple[Any, ...]]) -> Summary:
-    """Rows of _SUMS as one; a sum of nothing is None."""
-    _, buckets, *columns = zip(*parts, strict=True)
-    known = ([number for number in column if number is not None] for column in columns)
-    sums = [math.fsum(numbers) if numbers else None for numbers in known]
-    first, last = len(_SUMMARY_COUNTS), len(_SUMMARY_COUNTS) + len(LEVELS)
-    levels = (
-        None if not seconds or weighted is None else weighted / seconds
-        for weighted, seconds in zip(sums[first:last], sums[last:], strict=True)
-    )
-    merged = _sum_by_key(json.loads(text) for text in buckets if text)
-    return Summary(tuple(sums[:first]), tuple(levels), merged)
-
-
-def _utf8(text: bytes) -> bytes:
-    """What SQLite takes for text, though somebody else may have written any bytes into it."""
-    return text if text.isascii() else text.decode("utf-8", "replace").encode()
-
-
-def _array(encoded: Iterable[bytes]) -> str:
-    return (b"[" + b",".join(encoded) + b"]").decode()
-
-
-def _grouped(rows: str, fields: Sequence[Field], step_ms: int, origin_ms: int = 0) -> str:
-    """The rows averaged within bins of one width, counted from an origin."""
-    bin_number = f"(ts - {origin_ms}) / {step_ms}"
-    averages = (_average_of(field, field.name) for field in fields)
-    columns = ", ".join(["variant", f"{bin_number} * {step_ms} + {origin_ms} AS ts", *averages])
-    return f"SELECT {columns} FROM ({rows}) GROUP BY variant, {bin_number}"
+    def fine_from_ms(self, variants: Sequence[str]) -> int:
+        """The minute from which on metrics_5s has all snapshots of these variants."""
+        oldest = f"SELECT MIN(ts) FROM metrics_5s WHERE variant = ? AND ts < {_END_MS}"
+        found = [self.reader.execute(oldest, (variant,)).fetchone()[0] for variant in variants]
+        return max((_minute(ts) for ts in found if ts is not None), default=0)
 
 
 def _json_object(fields: Sequence[Field]) -> str:
@@ -2679,13 +2410,256 @@ def _json_object(fields: Sequence[Field]) -> str:
 
 
 def _csv_line(fields: Sequence[Field]) -> str:
-    values = "".join(
-        f""", '"' || replace({field.name}, '"', '""') || '"'"""
-        if field.sql_type == "TEXT"
-        else f", {field.name}"
-        for field in fields
+    quoted = """'"' || replace({}, '"', '""') || '"'"""
+    values = (quoted.format(f.name) if f.sql_type == "TEXT" else f.name for f in fields)
+    return f"printf('%d,%s{',%s' * len(fields)}', {', '.join(['ts', 'variant', *values])})"
+
+
+def _select_texts(expressions: Sequence[str], separator: str) -> str:
+    """Of each expression over the rows found, one text in their order."""
+    texts = range(len(expressions))
+    # The expressions inside: one text to hand on for each, instead of every column.
+    inner = ", ".join(f"{expressions[i]} AS text{i}" for i in texts)
+    outer = ", ".join(f"CAST(group_concat(text{i}, {separator}) AS BLOB)" for i in texts)
+    return f"{outer} FROM (SELECT {inner} FROM found ORDER BY ts, variant)"
+
+
+def _object_of(field: Field) -> str:
+    """As _number_of, and NULL where they wrote no JSON object; averages see to that themselves."""
+    if field.sql_type != "TEXT":
+        return _number_of(field)
+    # JSON ends at a NUL for SQLite, and so does length(); for whoever gets the text it does not.
+    name, is_whole = field.name, f"length({field.name}) = length(CAST({field.name} AS BLOB))"
+    return f"CASE WHEN json_valid({name}) AND {name} GLOB '{{*}}' AND {is_whole} THEN {name} END"
+
+
+_LAST_HOUR = f"""
+SELECT ts, CAST(variant AS BLOB), CAST({_json_object(FIELDS)} AS BLOB)
+FROM (SELECT {_select_list(FIELDS, _object_of)} FROM metrics_5s
+      WHERE variant IN (SELECT DISTINCT variant FROM metrics_5s) AND ts BETWEEN ? AND ?)
+ORDER BY ts, variant"""
+
+_SUMMARY_RATES = ("token_rate_in", "token_rate_out",
+                  "token_rate_cache_read", "token_rate_cache_write")  # fmt: skip
+_SUMMARY_NAMES = {*_SUMMARY_RATES, *LEVELS, "elapsed_s", "status_code_rates", "latency_buckets"}
+# Often there is no error: to see that only 0 follows such a key is cheaper than to read it. A key
+# may be written with escapes by others.
+_HAS_ERRORS = " OR ".join(
+    f"status_code_rates GLOB '{pattern}'" for pattern in ('*"5*:[^0]*', '*"5*:0[^,}]*', "*\\*")
+)
+_ERROR_RATE = f"""
+CASE WHEN {_HAS_ERRORS} THEN (
+    SELECT SUM(value) FROM json_each(iif(json_valid(status_code_rates), status_code_rates, NULL))
+    WHERE key >= '5' AND key < '6') END"""
+_SUMMARY_COUNTS = ("req_rate", f"ifnull({_ERROR_RATE}, 0 * req_rate)", *_SUMMARY_RATES)
+# A rate stands for all of its time, even an outage; a gauge for a minute at most.
+_LEVEL_SECONDS = {
+    name: f"{'elapsed_s' if '_rate' in name else 'min(elapsed_s, 60)'} + 0 * {name}"
+    for name in LEVELS
+}
+#: What a summary adds up: buckets, the counts, and each level times its seconds, and those.
+_SUMMARY = ", ".join([
+    "sum_by_key(CAST(latency_buckets AS BLOB))",
+    *(f"SUM({count} * elapsed_s)" for count in _SUMMARY_COUNTS),
+    *(f"SUM({name} * ({seconds}))" for name, seconds in _LEVEL_SECONDS.items()),
+    *(f"SUM({seconds})" for seconds in _LEVEL_SECONDS.values()),
+]) + " FROM found"  # fmt: skip
+
+
+class History:
+    """What was measured, from the file and from what waits to be written into it; any thread.
+
+    Waiting snapshots show as if they were written, and the last hour even where the file is gone.
+    Every method raises StorageError where the file cannot be read.
+    """
+
+    #: Ranges up to this long read metrics_5s, longer ones metrics_1m.
+    FINE_RANGE_MS = 3_600_000
+    #: Rows per variant read in one go: bounds a query's memory and how long it holds a connection.
+    SLICE_ROWS = 200
+    #: Rows of a column that format=columns holds at the same time, of all columns: a megabyte.
+    COLUMN_ROWS = 80_000
+    #: Rows per variant of a part of a chart that is kept when its time is over.
+    PART_ROWS = 50
+    #: With more points an answer is no chart, and not kept.
+    MOST_CHART_POINTS = 2_000
+    #: Parts of a summary that are kept are so wide, or six times that as often as there would be
+    #: more of them in its window: half an hour for a day, three hours for a week.
+    SUMMARY_PART_MS = 300_000
+    MOST_SUMMARY_PARTS = 60
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.queries = Timings()
+
+    def last_hour(self) -> list[tuple[int, str, bytes]]:
+        """(ts, variant, encoded snapshot) of the last hour in the file, oldest first."""
+        now_ms = round(self._store.wall() * 1000)
+        with self._view() as view:
+            rows = view.reader.execute(_LAST_HOUR, (now_ms - self.FINE_RANGE_MS, now_ms))
+            named = ((ts, name.decode("latin-1"), _utf8(encoded)) for ts, name, encoded in rows)
+            # A name with a quote or a line end in it would be events of its own.
+            return [row for row in named if _VARIANT.fullmatch(row[1])]
+
+    def json_rows(self, query: Query) -> Iterator[bytes]:
+        """A JSON array of snapshots, oldest first, in pieces that SQLite has put together."""
+        before = b"["
+        for text in self._lines(query, _json_object(query.fields), "','"):
+            yield before
+            yield text
+            before = b","
+        yield b"]" if before == b"," else b"[]"
+
+    def csv_rows(self, query: Query) -> Iterator[bytes]:
+        """A header and one line per row, oldest first; JSON fields quoted, null left empty."""
+        names = ["timestamp", "variant", *(field.name for field in query.fields)]
+        yield ",".join(names).encode() + b"\r\n"
+        for text in self._lines(query, _csv_line(query.fields), "char(13, 10)"):
+            yield text
+            yield b"\r\n"
+
+    def _lines(self, query: Query, line: str, separator: str) -> Iterator[bytes]:
+        """An SQL expression over all rows, slice by slice; no view stays open in between."""
+        plan, select = self._plan(query), _select_texts([line], separator)
+        for start_ms, end_ms in plan.slices():
+            with self._view() as view:
+                texts = self._texts(view, plan, start_ms, end_ms, select)
+            if texts:
+                yield texts[0]
+
+    def json_columns(self, query: Query) -> Iterator[bytes]:
+        """``{"production":{"timestamp":[...],"req_rate":[...]}}``, a few columns at a time.
+
+        All from one view: columns have one length, whatever arrives meanwhile.
+        """
+        plan = self._plan(query)
+        names = ["ts", *(field.name for field in query.fields)]
+        # As many columns as may be in one statement: each reads all of the rows again.
+        rows = (query.end_ms - query.start_ms) // plan.step_ms + 1
+        at_once = max(self.COLUMN_ROWS // rows, 1)
+        before = b"{"
+        with self._view() as view:
+            for variant in query.variants:
+                yield before + _encode(variant) + b":{"
+                for first in range(0, len(names), at_once):
+                    yield b"," if first else b""
+                    some = names[first : first + at_once]
+                    yield from self._columns(view, plan.only(variant, some), some)
+                yield b"}"
+                before = b","
+        yield b"}"
+
+    def _columns(self, view: _View, plan: _Plan, names: Sequence[str]) -> Iterator[bytes]:
+        select = _select_texts([f"ifnull({name}, 'null')" for name in names], "','")
+        slices = [self._texts(view, plan, *times_ms, select) for times_ms in plan.slices()]
+        for index, name in enumerate(names):
+            title = "timestamp" if name == "ts" else name
+            yield f'{"," if index else ""}"{title}":['.encode()
+            yield b",".join(texts[index] for texts in slices if texts)
+            yield b"]"
+
+    def _texts(
+        self, view: _View, plan: _Plan, start_ms: int, end_ms: int, select: str
+    ) -> tuple[bytes, ...] | None:
+        """The texts of a slice, as _select_texts asks for them; None where it has no rows."""
+        with self.queries.time():
+            texts = view.read(plan, start_ms, end_ms, select)
+        return texts and tuple(map(_utf8, texts))
+
+    def _plan(self, query: Query) -> _Plan:
+        """A short range reads metrics_5s, if it has not expired there."""
+        config, now_s = self._store.config, self._store.wall()
+        interval_ms = round(config.interval_s * 1000)
+        oldest_ms = round((now_s - config.retention_5s_s) * 1000) - interval_ms
+        is_short = query.end_ms - query.start_ms <= self.FINE_RANGE_MS
+        is_fine = is_short and query.start_ms >= oldest_ms
+        step_ms, origin_ms = _bins(query, interval_ms if is_fine else max(_MINUTE_MS, interval_ms))
+        is_chart = query.points is not None and query.points <= self.MOST_CHART_POINTS
+        slice_ms = step_ms * (self.PART_ROWS if is_chart else self.SLICE_ROWS)
+        table = "metrics_5s" if is_fine else "metrics_1m"
+        return _Plan(query, table, slice_ms, is_chart, step_ms, origin_ms)
+
+    def summarize(self, query: Query) -> dict[str, Summary]:
+        """Totals per variant over a window: rates times the time they cover, buckets added up.
+
+        From snapshots as far as they go back, since a minute's average rate times its seconds is
+        off where scrapes failed.
+        """
+        found = {}
+        with self.queries.time(), self._view() as view:
+            fine_ms = min(max(view.fine_from_ms(query.variants), query.start_ms), query.end_ms + 1)
+            plans = (
+                self._summary_plan("metrics_1m", query._replace(end_ms=fine_ms - 1)),
+                self._summary_plan("metrics_5s", query._replace(start_ms=fine_ms)),
+            )
+            # Each variant by itself: grouping them would sort a week of rows, all of it in memory.
+            for variant in query.variants:
+                own = [plan.only(variant, _SUMMARY_NAMES) for plan in plans]
+                read = (view.read(p, *times, _SUMMARY) for p in own for times in p.slices())
+                parts = [part for part in read if part is not None]
+                if parts:
+                    found[variant] = _add_up(parts)
+        return found
+
+    def _summary_plan(self, table: str, query: Query) -> _Plan:
+        width_ms = self.SUMMARY_PART_MS
+        while query.end_ms - query.start_ms > self.MOST_SUMMARY_PARTS * width_ms:
+            width_ms *= 6
+        return _Plan(query, table, width_ms)
+
+    @contextlib.contextmanager
+    def _view(self) -> Iterator[_View]:
+        """One unchanging view of the file and of what waits."""
+        file = self._store.file
+        # First, so that the reader has all that waits no longer; what it has already is left out.
+        editions = {table: past.edition for table, past in file.past.items()}
+        waiting, over_ms = self._store.unwritten()
+        with file.reading(self._last_hour_in_memory) as reader:
+            reader.execute("BEGIN")
+            yield _View(reader, waiting, over_ms, file.past, editions)
+            reader.execute("COMMIT")
+
+    def _last_hour_in_memory(self) -> sqlite3.Connection:
+        """A database of the last hour at this moment, and so for one read alone."""
+        reader = _connect(":memory:", _create_tables)
+        reader.execute(_RESTORE, (_array(self._store.recent()),))
+        return reader
+
+
+def _utf8(text: bytes) -> bytes:
+    """What SQLite takes for text, though somebody else may have written any bytes into it."""
+    return text if text.isascii() else text.decode("utf-8", "replace").encode()
+
+
+def _bins(query: Query, base_ms: int) -> tuple[int, int]:
+    """Width and origin of the bins that leave at most ``points`` rows per variant.
+
+    They lie on multiples of their width, so that a row does not wander between requests; but no
+    multiple need hold a whole window, so a single bin begins where the window does.
+    """
+    span_ms = query.end_ms - query.start_ms + 1
+    if query.points is None:
+        return base_ms, 0
+    if query.points == 1:
+        return span_ms, query.start_ms
+    step_ms = max(math.ceil(span_ms / query.points / base_ms), 1) * base_ms
+    while query.end_ms // step_ms - query.start_ms // step_ms >= query.points:
+        step_ms += base_ms
+    return step_ms, 0
+
+
+def _add_up(parts: Sequence[tuple[Any, ...]]) -> Summary:
+    """Rows of _SUMMARY as one; a sum of nothing is None."""
+    buckets, *columns = zip(*parts, strict=True)
+    known = ([number for number in column if number is not None] for column in columns)
+    sums = [math.fsum(numbers) if numbers else None for numbers in known]
+    first, last = len(_SUMMARY_COUNTS), len(_SUMMARY_COUNTS) + len(LEVELS)
+    levels = (
+        None if not seconds or weighted is None else weighted / seconds
+        for weighted, seconds in zip(sums[first:last], sums[last:], strict=True)
     )
-    return f"printf('%d,%s{',%s' * len(fields)}', ts, variant{values})"
+    merged = _sum_by_key(json.loads(text) for text in buckets if text)
+    return Summary(tuple(sums[:first]), tuple(levels), merged)
 
 
 # ---- Collector -----------------------------------------------------------------------------------
@@ -3964,17 +3938,17 @@ def get_metrics(app: App, request: Request) -> Response:
                   parse_fields(request.query), parse_points(request.query))  # fmt: skip
     kind = request.query.get("format", "json")
     if kind == "columns":
-        return Response(app.store.json_columns(query))
+        return Response(app.history.json_columns(query))
     if kind == "csv":
-        return Response(app.store.csv_rows(query), content_type=_CSV + "; charset=utf-8")
+        return Response(app.history.csv_rows(query), content_type=_CSV + "; charset=utf-8")
     if kind != "json":
         raise RequestError(400, f"format={kind!r}: expected one of {', '.join(FORMATS)}")
-    is_last_hour = end_ms == now_ms and end_ms - start_ms < Store.FINE_RANGE_MS
+    is_last_hour = end_ms == now_ms and end_ms - start_ms < History.FINE_RANGE_MS
     if is_last_hour and query.fields == FIELDS and query.points is None:
         recent = app.hub.recent(start_ms, query.variants)
         if recent is not None:
             return Response(_joined(recent))
-    return Response(app.store.json_rows(query))
+    return Response(app.history.json_rows(query))
 
 
 def _joined(events: Sequence[Event], at_once: int = 100) -> Iterator[bytes]:
@@ -4021,10 +3995,10 @@ def get_summary(app: App, request: Request) -> Response:
     variants = parse_variants(request.query, app.config)
     query = Query(start_ms, end_ms, variants)
     before = Query(start_ms - (end_ms - start_ms + 1), start_ms - 1, variants)
-    now = app.store.summarize(query)
+    now = app.history.summarize(query)
     # Where retention has cut into the window before, there is nothing to compare with.
     oldest_ms = now_ms - round(app.config.retention_1m_s * 1000)
-    then = app.store.summarize(before) if before.start_ms >= oldest_ms else {}
+    then = app.history.summarize(before) if before.start_ms >= oldest_ms else {}
     answer = {}
     for name in variants:
         variant = app.collector.variants.get(name)
@@ -5050,6 +5024,7 @@ class App:
                  "variants": list(config.variants)}  # fmt: skip
         self.hub = Hub(hello, config.max_streams, wall)
         self.store = Store(config, self.hub.everything, wall)
+        self.history = History(self.store)
         self.collector = Collector(config, self._on_snapshot, self._on_status, wall)
         self._demo = demo
         self.server: Server
@@ -5098,11 +5073,11 @@ class App:
 
     def _load_last_hour(self) -> None:
         try:
-            snapshots = self.store.last_hour()
+            snapshots = self.history.last_hour()
         except StorageError as error:
             log.getChild("storage").error("%s", error)
         else:
-            self.hub.load(snapshots, round(self.wall() * 1000) - Store.FINE_RANGE_MS)
+            self.hub.load(snapshots, round(self.wall() * 1000) - History.FINE_RANGE_MS)
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         self.store.put(snapshot)
@@ -5176,7 +5151,7 @@ class App:
         yield _histogram("zaidash_write_duration_seconds", "How long writing snapshots took.",
                          [({}, store.writes.read())])  # fmt: skip
         yield _histogram("zaidash_query_duration_seconds", "How long reads of the history took.",
-                         [({}, store.queries.read())])  # fmt: skip
+                         [({}, self.history.queries.read())])  # fmt: skip
 
 
 def _labels(labels: Mapping[str, str]) -> str:

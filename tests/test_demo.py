@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support import get
 
 import zaidash
-from zaidash import Demo, DemoProxy, Query, Store, load_config, quantile
+from zaidash import Demo, DemoProxy, History, Query, Store, load_config, quantile
 
 DAY_S = 86_400
 VARIANTS = ("production", "canary")
@@ -85,7 +85,7 @@ def test_an_address_that_is_no_proxy_is_not_found(demo: Demo) -> None:
 def test_the_history_is_whole_and_the_counters_go_on_from_it(demo: Demo, filled: Filled) -> None:
     store, now_ms = filled
     query = Query(now_ms - 4 * 3_600_000, now_ms, VARIANTS)
-    columns = json.loads(b"".join(store.json_columns(query)))
+    columns = json.loads(b"".join(History(store).json_columns(query)))
     for variant in VARIANTS:
         times, totals = columns[variant]["timestamp"], columns[variant]["requests_2xx"]
         assert {b - a for a, b in itertools.pairwise(times)} == {60_000}
@@ -111,7 +111,7 @@ def test_no_temporary_directory_is_told_in_a_sentence(
 def test_the_canary_is_the_slower_and_the_smaller_one(filled: Filled) -> None:
     store, now_ms = filled
     query = Query(now_ms - 3 * 3_600_000, now_ms, VARIANTS)
-    rows = json.loads(b"".join(store.json_rows(query)))
+    rows = json.loads(b"".join(History(store).json_rows(query)))
     mean = {
         (variant, name): math.fsum(row[name] for row in rows if row["variant"] == variant)
         for variant in VARIANTS

@@ -40,7 +40,7 @@ from support import (
     run_zaidash,
 )
 
-from zaidash import FIELDS, DatabaseFile, Query, Snapshot, StorageError, Store, load_config
+from zaidash import FIELDS, DatabaseFile, History, Query, Snapshot, StorageError, Store, load_config
 
 TICK_MS = 100
 MINUTE_MS = 60_000
@@ -618,7 +618,7 @@ def test_a_useless_file_is_kept_under_a_new_name_and_a_fresh_one_started_loudly(
         eventually(lambda: store.waiting == 0, what="the writer")
         eventually(lambda: store.problem is None, what="the end of the problem")
         query = Query(one.ts_ms, one.ts_ms, ("production",))
-        assert json.loads(b"".join(store.json_rows(query))) == [json.loads(one.encoded)]
+        assert json.loads(b"".join(History(store).json_rows(query))) == [json.loads(one.encoded)]
     assert stored(path) == {one.ts_ms}
     assert_sound(path)
     (kept,) = set_aside(path)
@@ -756,7 +756,7 @@ def test_a_file_of_another_version_keeps_its_data_and_gains_the_columns(
 
 def ask(store: Store, start_ms: int, end_ms: int) -> list[dict[str, Any]]:
     query = Query(start_ms, end_ms, ("production",))
-    rows: list[dict[str, Any]] = json.loads(b"".join(store.json_rows(query)))
+    rows: list[dict[str, Any]] = json.loads(b"".join(History(store).json_rows(query)))
     return rows
 
 

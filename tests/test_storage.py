@@ -34,6 +34,8 @@ from support import eventually
 from zaidash import (
     FIELDS,
     Config,
+    DatabaseFile,
+    History,
     PastParts,
     Query,
     Snapshot,
@@ -149,7 +151,7 @@ def ask(
     points: int | None = None,
 ) -> list[Row]:
     query = Query(start_ms, end_ms, variants, tuple(FIELD[name] for name in fields), points)
-    rows: list[Row] = json.loads(b"".join(store.json_rows(query)))
+    rows: list[Row] = json.loads(b"".join(History(store).json_rows(query)))
     return rows
 
 
@@ -343,7 +345,7 @@ def test_whatever_is_measured_reads_the_same_from_memory_and_disk(measured: list
         assert ask(store, T0, T0 + 100) == expected
         fill(store, made)
         assert ask(store, T0, T0 + 100) == expected
-        assert [json.loads(text) for _, _, text in store.last_hour()] == expected[:1]
+        assert [json.loads(text) for _, _, text in History(store).last_hour()] == expected[:1]
 
 
 def tidy_objects(values: Row) -> Row:
@@ -360,7 +362,7 @@ def test_a_restart_brings_back_the_last_hour_and_nothing_older(path: Path) -> No
     clock = Clock(T0 + 2 * HOUR_MS)
     with a_store(path, clock) as store:
         fill(store, map(busy, ticks(T0, clock.ms + MINUTE_MS, MINUTE_MS)))
-        hour = store.last_hour()
+        hour = History(store).last_hour()
     assert [ts for ts, _, _ in hour] == list(ticks(T0 + HOUR_MS, clock.ms + 1, MINUTE_MS))
     assert [text for _, _, text in hour] == [busy(ts).encoded for ts, _, _ in hour]
 
@@ -515,7 +517,7 @@ def test_a_summary_has_the_errors_of_every_object_however_it_is_written(path: Pa
                 T0 + i * 5_000)  # fmt: skip
         for i, wanted in enumerate(found):
             ts_ms = T0 + i * 5_000
-            (summary,) = store.summarize(Query(ts_ms, ts_ms, ("production",))).values()
+            (summary,) = History(store).summarize(Query(ts_ms, ts_ms, ("production",))).values()
             assert summary.counts[1] == pytest.approx(5 * wanted), texts[i]
 
 
@@ -797,7 +799,7 @@ def test_a_slow_reader_gets_one_resolution_though_its_window_expires_meanwhile(p
         fill(store, map(busy, ticks(T0, clock.ms)))
         pieces = []
         query = Query(T0, clock.ms, ("production",), (FIELD["req_rate"],))
-        for piece in store.json_rows(query):
+        for piece in History(store).json_rows(query):
             pieces.append(piece)
             clock.ms += 10_000
         assert times(json.loads(b"".join(pieces))) == list(ticks(T0, T0 + HOUR_MS))
@@ -1009,7 +1011,7 @@ def answers(store: Store, now_ms: int) -> list[Any]:
         for span_ms in (HOUR_MS, 5 * HOUR_MS):
             window = (now_ms - span_ms + 1, now_ms)
             found += [ask(store, *window, points=points) for points in (20, 120, 700)]
-            found += [store.summarize(Query(*window, ("production",)))]
+            found += [History(store).summarize(Query(*window, ("production",)))]
     return found
 
 
@@ -1022,8 +1024,8 @@ def test_a_week_asked_for_again_costs_a_fraction(path: Path, points: int) -> Non
 
         def cost_s() -> float:
             started_s = time.thread_time()
-            b"".join(store.json_columns(query))
-            store.summarize(query)
+            b"".join(History(store).json_columns(query))
+            History(store).summarize(query)
             return time.thread_time() - started_s
 
         first_s = cost_s()
@@ -1073,8 +1075,8 @@ def test_columns_hold_the_same_values_as_rows(
 ) -> None:
     store, now_ms = history
     query = form_query(now_ms, names, span_ms, points)
-    rows = json.loads(b"".join(store.json_rows(query)))
-    columns = json.loads(b"".join(store.json_columns(query)))
+    rows = json.loads(b"".join(History(store).json_rows(query)))
+    columns = json.loads(b"".join(History(store).json_columns(query)))
     assert columns == {
         variant: {
             name: [row[name] for row in rows if row["variant"] == variant]
@@ -1090,8 +1092,8 @@ def test_a_spreadsheet_gets_the_same_values_as_a_browser(
 ) -> None:
     store, now_ms = history
     query = form_query(now_ms, names, span_ms, points)
-    rows = json.loads(b"".join(store.json_rows(query)))
-    text = b"".join(store.csv_rows(query)).decode()
+    rows = json.loads(b"".join(History(store).json_rows(query)))
+    text = b"".join(History(store).csv_rows(query)).decode()
     header, *lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     assert header == ["timestamp", "variant", *names]
     assert [
@@ -1119,7 +1121,7 @@ def test_all_columns_are_equally_long_though_snapshots_arrive_meanwhile(path: Pa
         write(store, map(busy, ticks(T0, T0 + 30_000)))
         query = Query(T0, T0 + MINUTE_MS, ("production",))
         pieces = []
-        for number, piece in enumerate(store.json_columns(query)):
+        for number, piece in enumerate(History(store).json_columns(query)):
             pieces.append(piece)
             write(store, [busy(T0 + 30_000 + number)])
         columns = json.loads(b"".join(pieces))["production"]
@@ -1344,14 +1346,16 @@ def test_a_disk_that_fails_is_not_tried_without_a_pause(tmp_path: Path) -> None:
     """A job that is due meanwhile must not keep a core busy, nor fill the log."""
     tries = 0
 
-    class FailingStore(Store):
-        def _usable_writer(self) -> sqlite3.Connection:
+    class FailingFile(DatabaseFile):
+        def usable_writer(self) -> sqlite3.Connection:
             nonlocal tries
             tries += 1
             raise OSError("no such luck")
 
     settings = {"DB_PATH": str(tmp_path / "x.db"), "SCRAPE_INTERVAL": "200ms"}
-    store = FailingStore(load_config([], {**settings, "DOWNSAMPLE_INTERVAL": "1s"})[0])
+    config = load_config([], {**settings, "DOWNSAMPLE_INTERVAL": "1s"})[0]
+    store = Store(config)
+    store.file = FailingFile(config, time.time)
     store.open()
     store.start()
     started_s = time.monotonic()
