@@ -2614,15 +2614,16 @@ class History:
         # First, so that the reader has all that waits no longer; what it has already is left out.
         editions = {table: past.edition for table, past in file.past.items()}
         waiting, over_ms = self._store.unwritten()
-        with file.reading(self._last_hour_in_memory) as reader:
+        with file.reading(lambda: self._last_hour(over_ms["metrics_1m"])) as reader:
             reader.execute("BEGIN")
             yield _View(reader, waiting, over_ms, file.past, editions)
             reader.execute("COMMIT")
 
-    def _last_hour_in_memory(self) -> sqlite3.Connection:
-        """A database of the last hour at this moment, and so for one read alone."""
+    def _last_hour(self, over_ms: int) -> sqlite3.Connection:
+        """A database of it in memory, as it is at this moment and so for one read alone."""
         reader = _connect(":memory:", _create_tables)
         reader.execute(_RESTORE, (_array(self._store.recent()),))
+        reader.execute(_DOWNSAMPLE, (0, over_ms))
         return reader
 
 

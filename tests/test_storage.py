@@ -1271,6 +1271,18 @@ def test_a_snapshot_shows_before_it_is_written(path: Path) -> None:
         assert sql(path, "SELECT COUNT(*) FROM metrics_5s") == [(0,)]
 
 
+def test_long_charts_show_the_last_hour_too_while_the_file_is_gone(path: Path) -> None:
+    clock = Clock(T0 + 3 * HOUR_MS)
+    last_hour = list(map(busy, ticks(clock.ms - HOUR_MS, clock.ms)))
+    store = Store(make_config(path), lambda: [one.encoded for one in last_hour], clock)
+    with closing(store):
+        store.open()
+        fill(store, map(busy, ticks(T0, clock.ms)))
+        path.rename(path.with_name("moved"))
+        shown = times(long_ask(store, clock.ms))
+    assert shown == list(ticks(clock.ms - HOUR_MS, clock.ms, MINUTE_MS))
+
+
 def test_a_time_that_comes_twice_shows_once_while_it_waits(path: Path) -> None:
     with a_store(path, Clock()) as store:
         store.put(snapshot(T0, req_rate=1))
