@@ -1426,7 +1426,6 @@ def _add_to(sums: dict[Slot, float], increases: Mapping[Slot, float]) -> None:
 # ---- Storage -------------------------------------------------------------------------------------
 
 _MINUTE_MS = 60_000
-_END_MS = 10**15  # no time of ours is later; in SQLite, text and blobs are "larger" than numbers
 
 
 def _minute(ts_ms: int) -> int:
@@ -2057,11 +2056,10 @@ class Store:
         self.file = DatabaseFile(config, wall)
         self._most_waiting = math.ceil(self.WAIT_S / config.interval_s) * len(config.variants)
         self._log = log.getChild("storage")
-        self._changed_from_ms = 0  # the earliest row since minutes were averaged
         # Guards the three below, which put(), readers and the storage thread share.
         self._waiting_lock = threading.Condition()
         self._waiting: deque[Snapshot] = deque()
-        self._downsampled_ms = 0  # complete minutes before this are in metrics_1m
+        self._averaged_ms = 0  # all minutes before this that have snapshots are in metrics_1m
         self._closing = False
         #: Why the database takes no snapshots at the moment, or None.
         self.problem: str | None = None
@@ -2076,7 +2074,7 @@ class Store:
         A file that cannot be opened for another reason is a ``problem``, retried by the writer.
         """
         try:
-            self._usable_writer()
+            self.file.usable_writer()
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
 
@@ -2110,11 +2108,13 @@ class Store:
     def unwritten(self) -> tuple[list[bytes], dict[str, int]]:
         """What waits, encoded; and by table: all before this time is in it, and stays as it is."""
         with self._waiting_lock:
-            over_ms = {
-                "metrics_5s": min([self._over_ms(), *(s.ts_ms for s in self._waiting)]),
-                "metrics_1m": min(self._downsampled_ms, self._surely_averaged_ms()),
-            }
-            return [snapshot.encoded for snapshot in self._waiting], over_ms
+            waiting, averaged_ms = list(self._waiting), self._averaged_ms
+        times = [snapshot.ts_ms for snapshot in waiting]
+        over_ms = {
+            "metrics_5s": min([self._over_ms(), *times]),
+            "metrics_1m": _minute(min([averaged_ms, *times])),
+        }
+        return [snapshot.encoded for snapshot in waiting], over_ms
 
     @property
     def waiting(self) -> int:
@@ -2127,12 +2127,12 @@ class Store:
             with _transaction(self.file.writer):
                 self.file.writer.executemany(_INSERT.format(table=table), rows)
             self.file.past[table].forget()
-            self._changed_from_ms = 0
+            self._averaged_ms = 0
             self._downsample(self.file.writer, self._over_ms())
 
     def _run(self) -> None:
-        next_job_s = time.monotonic()
-        while True:
+        next_job_s, is_last = time.monotonic(), False
+        while not is_last:
             with self._waiting_lock:
                 timeout_s = max(next_job_s - time.monotonic(), 0)
                 if self.problem:  # a job that is due must not make it try without a pause
@@ -2144,8 +2144,6 @@ class Store:
             self._work(job=is_due and not is_last)
             if is_due and not self.problem:
                 next_job_s = time.monotonic() + self.config.downsample_interval_s
-            if is_last:
-                break
         if self._waiting:
             self._log.error("snapshots were not written: count=%s", len(self._waiting))
         self.file.checkpoint("TRUNCATE")
@@ -2154,17 +2152,16 @@ class Store:
         """Write what waits, and do the periodic job where it is due; any failure is a problem."""
         try:
             before = self.file.writer
-            writer = self._usable_writer()
+            writer = self.file.usable_writer()
             over_ms = self._over_ms()  # before writing, lest a minute be averaged without its end
             self._write_waiting(writer)
-            if writer is not before:  # the last hour may be missing in it
-                with _transaction(writer):
-                    writer.execute(_RESTORE, (_array(self.recent()),))
-                self.file.past["metrics_5s"].forget()
-            if job:
+            is_fresh = writer is not before
+            if is_fresh:  # the last hour may be missing in it, and any minute
+                self._restore(writer)
+            if job or is_fresh:
                 self.file.check()
                 self._downsample(writer, over_ms)
-                self._delete_expired(writer)
+                self._delete_expired(writer, over_ms)
         except Exception as error:  # neither the disk nor a bug must end the writing for good
             self._fail(error)
         else:
@@ -2172,18 +2169,12 @@ class Store:
                 self._log.info("the database works again: path=%s", self.file.path)
             self.problem = None
 
-    def _usable_writer(self) -> sqlite3.Connection:
-        """The writing connection; in a file that was opened anew any minute may be missing."""
-        before = self.file.writer
-        writer = self.file.usable_writer()
-        if writer is not before:
-            newest = f"SELECT MAX(ts) FROM metrics_1m WHERE ts < {_END_MS}"
-            (newest_ms,) = writer.execute(newest).fetchone()
-            self._changed_from_ms = 0
-            with self._waiting_lock:
-                self._downsampled_ms = 0 if newest_ms is None else newest_ms + _MINUTE_MS
-            self.file.past["metrics_1m"].forget()  # what was read by the time of the old one
-        return writer
+    def _restore(self, writer: sqlite3.Connection) -> None:
+        with _transaction(writer):
+            writer.execute(_RESTORE, (_array(self.recent()),))
+        self.file.past["metrics_5s"].forget()
+        with self._waiting_lock:
+            self._averaged_ms = 0
 
     def _write_waiting(self, writer: sqlite3.Connection) -> None:
         with self._waiting_lock:
@@ -2197,8 +2188,8 @@ class Store:
             written = writer.total_changes - before
         times = [snapshot.ts_ms for snapshot in batch]
         self.file.past["metrics_5s"].forget(min(times), max(times))
-        self._changed_from_ms = min(self._changed_from_ms, *times)
         with self._waiting_lock:
+            self._averaged_ms = min(self._averaged_ms, *times)
             for snapshot in batch:  # put() may have dropped the oldest meanwhile
                 if self._waiting and self._waiting[0] is snapshot:
                     self._waiting.popleft()
@@ -2210,33 +2201,26 @@ class Store:
 
     def _over_ms(self) -> int:
         """The minutes before this have all their snapshots; a scrape may take its deadline."""
-        over_ms = round((self.wall() - self.config.timeout_s - 1) * 1000)
-        return over_ms - over_ms % _MINUTE_MS
+        return _minute(round((self.wall() - self.config.timeout_s - 1) * 1000))
 
     def _downsample(self, writer: sqlite3.Connection, over_ms: int) -> None:
         """Average the minutes that are over into metrics_1m, each once: the table is the proof."""
-        from_ms = min(self._changed_from_ms, self._downsampled_ms) // _MINUTE_MS * _MINUTE_MS
+        from_ms = _minute(self._averaged_ms)
         with _transaction(writer):
             writer.execute(_DOWNSAMPLE, (from_ms, over_ms))
         self.file.past["metrics_1m"].forget(from_ms, over_ms)
-        self._changed_from_ms = _END_MS
         with self._waiting_lock:
-            self._downsampled_ms = over_ms
+            self._averaged_ms = over_ms
 
-    def _surely_averaged_ms(self) -> int:
-        """What the job must have reached by now, unless the clock was ahead when it ran."""
-        lag_s = self.config.downsample_interval_s + self.config.timeout_s + 60
-        return round((self.wall() - lag_s) * 1000) // _MINUTE_MS * _MINUTE_MS
-
-    def _delete_expired(self, writer: sqlite3.Connection) -> None:
+    def _delete_expired(self, writer: sqlite3.Connection, over_ms: int) -> None:
         now_ms = round(self.wall() * 1000)
         retention = (
-            ("metrics_5s", self.config.retention_5s_s, self._downsampled_ms),
+            ("metrics_5s", self.config.retention_5s_s, over_ms),
             ("metrics_1m", self.config.retention_1m_s, now_ms),
         )
         for table, seconds, at_most_ms in retention:
-            before_ms = min(now_ms - round(seconds * 1000), at_most_ms)
-            before_ms -= before_ms % _MINUTE_MS  # whole minutes, or the first one would be cut
+            # Whole minutes, or the first one would be cut.
+            before_ms = _minute(min(now_ms - round(seconds * 1000), at_most_ms))
             with _transaction(writer):
                 writer.execute(f"DELETE FROM {table} WHERE ts < ?", (before_ms,))
             self.file.past[table].forget(end_ms=before_ms)
@@ -2318,13 +2302,14 @@ class _Plan(NamedTuple):
             start_ms = last_ms + 1
 
 
+_END_MS = 10**15  # no time of ours is later; in SQLite, text and blobs are "larger" than numbers
+
 # Snapshots that are not in the table yet, read as if they were. What is in it by now is left out,
 # or a sum would count it twice.
 _UNWRITTEN = f"""
 SELECT * FROM ({_FROM_JSON}) AS unwritten
 WHERE NOT EXISTS (SELECT 1 FROM metrics_5s AS written
                   WHERE written.variant = unwritten.variant AND written.ts = unwritten.ts)"""
-
 
 _Statement = tuple[str, list[Any]]  # and its parameters
 
