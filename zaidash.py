@@ -779,6 +779,12 @@ class Snapshot(NamedTuple):
         named = zip(FIELD_INDEX, self.values, strict=True)
         return _encode({"timestamp": self.ts_ms, "variant": self.variant, **dict(named)})
 
+    @classmethod
+    def decode(cls, encoded: bytes) -> Snapshot:
+        """The snapshot that ``encoded`` shows."""
+        named = json.loads(encoded)
+        return cls(named["timestamp"], named["variant"], tuple(map(named.get, FIELD_INDEX)))
+
     def get(self, name: str) -> Value:
         return self.values[FIELD_INDEX[name]]
 
@@ -1723,10 +1729,10 @@ class DatabaseFile:
         self._ids: dict[str, tuple[int, int] | None] = {}
         self._is_checked = False  # opened, and so checked, since check() was called
         self._is_damaged = False  # a reader came upon a damaged page
-        # Guards the readers that are idle, and whose list is another one once the file is: readers
-        # of any thread, and close().
+        # Guards the idle readers, of the file and in its stead, whose lists are others once the
+        # file is: readers, and close().
         self._idle_lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: dict[str, list[sqlite3.Connection]] = {"file": [], "stead": []}
 
     def _beside(self, suffix: str) -> Path:
         return Path(f"{self.path}{suffix}")
@@ -1864,7 +1870,8 @@ class DatabaseFile:
     def close(self) -> None:
         """Close all connections but those under way, which ``reading`` closes; forget all parts."""
         with self._idle_lock:
-            connections, self._idle = self._idle, []
+            connections = [reader for idle in self._idle.values() for reader in idle]
+            self._idle = {"file": [], "stead": []}
         for past in self.past.values():
             past.forget()
         if self.writer:
@@ -1882,16 +1889,16 @@ class DatabaseFile:
 
         Raises StorageError where the database fails it.
         """
-        with self._idle_lock:
-            idle = self._idle
-            reader = idle.pop() if idle else None
+        idle, reader = self._take_idle("file")
         try:
             reader = reader or self._connect_reader()
             if reader is None:
-                reader, idle = stand_in(), []
+                idle, reader = self._take_idle("stead")
+                reader = reader or stand_in()
             yield reader
             with self._idle_lock:
-                if idle is self._idle and len(idle) < self.MAX_IDLE_READERS:
+                is_usable = any(idle is one for one in self._idle.values())
+                if is_usable and len(idle) < self.MAX_IDLE_READERS:
                     idle.append(reader)
                     reader = None
         except sqlite3.Error as error:
@@ -1901,6 +1908,12 @@ class DatabaseFile:
         finally:
             if reader is not None:
                 reader.close()
+
+    def _take_idle(self, kind: str) -> tuple[list[sqlite3.Connection], sqlite3.Connection | None]:
+        """The list of idle readers, to which one may be given back, and one of them."""
+        with self._idle_lock:
+            idle = self._idle[kind]
+            return idle, idle.pop() if idle else None
 
     def _connect_reader(self) -> sqlite3.Connection | None:
         # Where another one was put there, the old log lies beside it until the writer removes it.
@@ -1978,20 +1991,9 @@ def _is_damage(error: Exception) -> bool:
     return is_damage or "unsupported file format" in str(error)
 
 
-def _array(encoded: Iterable[bytes]) -> str:
-    return (b"[" + b",".join(encoded) + b"]").decode()
-
-
 _INSERT = f"""
 INSERT OR IGNORE INTO {{table}} ({_COLUMNS})
 VALUES ({", ".join("?" * (len(FIELDS) + 2))})"""
-
-# Encoded snapshots as rows; the parameter is a JSON array of them.
-_FROM_JSON = f"""
-SELECT json_extract(value, '$.variant') AS variant, json_extract(value, '$.timestamp') AS ts,
-       {", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in FIELD_INDEX)}
-FROM json_each(?)"""
-_RESTORE = f"INSERT OR IGNORE INTO metrics_5s ({_COLUMNS}) {_FROM_JSON}"
 
 _NOT_AVERAGED = f"""
 NOT EXISTS (SELECT 1 FROM metrics_1m AS minute
@@ -2105,8 +2107,8 @@ class Store:
                 self.dropped += 1
             self._waiting_lock.notify_all()
 
-    def unwritten(self) -> tuple[list[bytes], dict[str, int]]:
-        """What waits, encoded; and by table: all before this time is in it, and stays as it is."""
+    def unwritten(self) -> tuple[list[Snapshot], dict[str, int]]:
+        """What waits; and by table: all before this time is in it, and stays as it is."""
         with self._waiting_lock:
             waiting, averaged_ms = list(self._waiting), self._averaged_ms
         times = [snapshot.ts_ms for snapshot in waiting]
@@ -2114,12 +2116,17 @@ class Store:
             "metrics_5s": min([self._over_ms(), *times]),
             "metrics_1m": _minute(min([averaged_ms, *times])),
         }
-        return [snapshot.encoded for snapshot in waiting], over_ms
+        return waiting, over_ms
 
     @property
     def waiting(self) -> int:
         """Snapshots that are not on disk yet."""
         return len(self._waiting)
+
+    def insert_last_hour(self, database: sqlite3.Connection) -> None:
+        """Write the snapshots of it, as far as they are not there."""
+        rows = (Snapshot.decode(encoded).row() for encoded in self.recent())
+        database.executemany(_INSERT.format(table="metrics_5s"), rows)
 
     def fill(self, rows: Iterable[Sequence[Any]], table: str = "metrics_5s") -> None:
         """Write rows, as Snapshot.row makes them, and average their minutes: before start()."""
@@ -2171,7 +2178,7 @@ class Store:
 
     def _restore(self, writer: sqlite3.Connection) -> None:
         with _transaction(writer):
-            writer.execute(_RESTORE, (_array(self.recent()),))
+            self.insert_last_hour(writer)
         self.file.past["metrics_5s"].forget()
         with self._waiting_lock:
             self._averaged_ms = 0
@@ -2304,8 +2311,12 @@ class _Plan(NamedTuple):
 
 _END_MS = 10**15  # no time of ours is later; in SQLite, text and blobs are "larger" than numbers
 
-# Snapshots that are not in the table yet, read as if they were. What is in it by now is left out,
-# or a sum would count it twice.
+# Snapshots that are not in the table yet, read as if they were; the parameter is a JSON array of
+# them. What is in it by now is left out, or a sum would count it twice.
+_FROM_JSON = f"""
+SELECT json_extract(value, '$.variant') AS variant, json_extract(value, '$.timestamp') AS ts,
+       {", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in FIELD_INDEX)}
+FROM json_each(?)"""
 _UNWRITTEN = f"""
 SELECT * FROM ({_FROM_JSON}) AS unwritten
 WHERE NOT EXISTS (SELECT 1 FROM metrics_5s AS written
@@ -2318,7 +2329,7 @@ class _View(NamedTuple):
     """What a read sees: the file in one transaction, and the snapshots not in it yet."""
 
     reader: sqlite3.Connection
-    waiting: list[bytes]  # encoded
+    waiting: list[Snapshot]
     #: By table: all before this is in it, and is what it will be.
     over_ms: Mapping[str, int]
     #: By table: parts kept of it, and their edition when this was read.
@@ -2358,9 +2369,11 @@ class _View(NamedTuple):
         within = f"variant IN ({', '.join('?' * len(query.variants))}) AND ts BETWEEN ? AND ?"
         rows = f"SELECT {columns} FROM metrics_5s WHERE {within}"
         parameters = [*query.variants, start_ms, end_ms]
-        if self.waiting:
+        # There may be an hour of them: no slice takes on those of the others.
+        waiting = [s.encoded for s in self.waiting if start_ms <= s.ts_ms <= end_ms]
+        if waiting:
             rows += f" UNION ALL SELECT {columns} FROM ({_UNWRITTEN}) WHERE {within}"
-            parameters += [_array(self.waiting), *parameters]
+            parameters += [(b"[%s]" % b",".join(waiting)).decode(), *parameters]
         return rows, parameters
 
     def _minutes(self, query: Query, columns: str, start_ms: int, end_ms: int) -> _Statement:
@@ -2605,10 +2618,11 @@ class History:
             reader.execute("COMMIT")
 
     def _last_hour(self, over_ms: int) -> sqlite3.Connection:
-        """A database of it in memory, as it is at this moment and so for one read alone."""
+        """A database of it in memory. What comes afterwards waits to be written, and shows so."""
         reader = _connect(":memory:", _create_tables)
-        reader.execute(_RESTORE, (_array(self._store.recent()),))
-        reader.execute(_DOWNSAMPLE, (0, over_ms))
+        with _transaction(reader):
+            self._store.insert_last_hour(reader)
+            reader.execute(_DOWNSAMPLE, (0, over_ms))
         return reader
 
 

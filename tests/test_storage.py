@@ -1283,6 +1283,59 @@ def test_long_charts_show_the_last_hour_too_while_the_file_is_gone(path: Path) -
     assert shown == list(ticks(clock.ms - HOUR_MS, clock.ms, MINUTE_MS))
 
 
+FORMS_OF_A_WEEK = [
+    pytest.param(lambda history, query: b"".join(history.csv_rows(query)), id="rows"),
+    pytest.param(lambda history, query: b"".join(history.json_columns(query)), id="columns"),
+    pytest.param(lambda history, query: history.summarize(query), id="totals"),
+]
+
+
+@pytest.mark.parametrize("form", FORMS_OF_A_WEEK)
+@pytest.mark.parametrize("span_ms", [HOUR_MS, 7 * DAY_MS])
+def test_an_hour_that_waits_is_encoded_once_for_a_request_not_for_each_part_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[..., object], span_ms: int
+) -> None:
+    """It took 10 s to answer while the disk was full."""
+    encode, encoded = Snapshot.encoded.fget, Counter[int]()  # type: ignore[attr-defined]
+
+    def count(snapshot: Snapshot) -> bytes:
+        encoded[snapshot.ts_ms] += 1
+        text: bytes = encode(snapshot)
+        return text
+
+    clock = Clock(T0 + HOUR_MS)
+    with a_store(path, clock) as store:
+        for ts_ms in ticks(T0, clock.ms):  # and nobody writes them
+            store.put(busy(ts_ms))
+        monkeypatch.setattr(Snapshot, "encoded", property(count))
+        form(History(store), Query(clock.ms - span_ms, clock.ms, ("production",)))
+    passes = 4 if span_ms == HOUR_MS else 8  # over some columns each
+    assert max(encoded.values()) <= passes
+
+
+@pytest.mark.parametrize("form", FORMS_OF_A_WEEK)
+def test_the_last_hour_is_made_ready_once_while_the_file_is_gone(
+    path: Path, form: Callable[..., object]
+) -> None:
+    """It was made again for each part of an answer, which took a minute."""
+    clock = Clock(T0 + HOUR_MS)
+    hour = [busy(ts).encoded for ts in ticks(T0, clock.ms)]
+    asked = 0
+
+    def recent() -> list[bytes]:
+        nonlocal asked
+        asked += 1
+        return hour
+
+    store = Store(make_config(path), recent, clock)
+    store.open()
+    path.rename(path.with_name("away.db"))
+    for _ in range(3):
+        form(History(store), Query(clock.ms - 7 * DAY_MS, clock.ms, ("production",)))
+    store.close()
+    assert asked == 1
+
+
 def test_a_time_that_comes_twice_shows_once_while_it_waits(path: Path) -> None:
     with a_store(path, Clock()) as store:
         store.put(snapshot(T0, req_rate=1))
