@@ -38,7 +38,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from needs import give_up
-from support import CHROMIUM, HEADLESS_SHELL, Zaidash, launch_chromium
+from support import CHROMIUM, Zaidash, launch_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import (
@@ -60,7 +60,6 @@ except ImportError:  # then the fixture `chromium` skips or fails
     expect = sync_playwright = TimedOut = None  # type: ignore
 
 __all__ = [
-    "BROWSER",
     "CHART_FIELDS",
     "SCREEN",
     "SERVER_GONE",
@@ -80,9 +79,6 @@ SCREEN: ViewportSize = {"width": 1280, "height": 900}
 
 #: How long anything on a page may take before the test fails; the machine may be busy.
 WAIT_S = 90.0
-
-#: What all tests of the page are run in.
-BROWSER = HEADLESS_SHELL if HEADLESS_SHELL.exists() else CHROMIUM
 
 #: How often `Dashboard.wait_until` looks.
 POLL_MS = 50
@@ -309,11 +305,11 @@ def chromium() -> Iterator[Browser]:
     """Give one Chromium for all tests; each of them opens contexts of its own."""
     if not has_playwright:
         give_up("the Python package playwright is not installed")
-    if not BROWSER.exists():
-        give_up(f"there is no Chromium at {HEADLESS_SHELL} or {CHROMIUM}")
+    if not CHROMIUM.exists():
+        give_up(f"there is no Chromium at {CHROMIUM}")
     expect.set_options(timeout=WAIT_S * 1000)
     with sync_playwright() as playwright:
-        browser = launch_chromium(playwright.chromium, BROWSER)
+        browser = launch_chromium(playwright.chromium)
         yield browser
         browser.close()
 

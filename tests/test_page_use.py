@@ -26,7 +26,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from browser import (
-    BROWSER,
     CHART_FIELDS,
     SCREEN,
     WAIT_S,
@@ -809,7 +808,7 @@ def test_a_long_sweep_of_the_wheel_arrives_in_the_address(
     It does so only without the switch that playwright gives it, so this is another one.
     """
     browser = launch_chromium(
-        chromium.browser_type, BROWSER, ignore_default_args=["--disable-ipc-flooding-protection"]
+        chromium.browser_type, ignore_default_args=["--disable-ipc-flooding-protection"]
     )
     try:
         page = browser.new_page(viewport=SCREEN)
