@@ -58,7 +58,7 @@ export const Header = memo(function Header({ onHelp }: { readonly onHelp: () => 
             className="button"
             aria-pressed={isPaused}
             title="Space"
-            onClick={() => changeView({ pausedAt: isPaused ? null : Math.round(live.now()) })}
+            onClick={() => changeView({ pausedAt: isPaused ? null : live.pauseAt() })}
           >
             {isPaused ? <Icon name="play" /> : <Icon name="pause" />}
             {isPaused ? "resume" : "pause"}

@@ -55,7 +55,7 @@ function perform(key: string, choices: Choices, { onPan, onHelp }: Actions): boo
   else if (key === "c") changeView({ variant: variantOf("canary", second) ?? null });
   else if (key === "b") changeView({ variant: null });
   else if (key === " ") {
-    changeView({ pausedAt: view.pausedAt === null ? Math.round(live.now()) : null });
+    changeView({ pausedAt: view.pausedAt === null ? live.pauseAt() : null });
   } else if (key === "t") {
     changeView({ theme: THEMES[(THEMES.indexOf(view.theme) + 1) % THEMES.length] ?? "system" });
   } else if (key === "ArrowLeft") onPan(-0.25);

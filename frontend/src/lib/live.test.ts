@@ -53,6 +53,30 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
+describe("a pause", () => {
+  const tell = (source: Source, variant: string, timestamp: number) =>
+    source.tell({ type: "metrics", data: { timestamp, variant, req_rate: 1 } });
+
+  it("stands at the last tick that all variants have told of", () => {
+    const { live, source } = openLive();
+    expect(live.pauseAt()).toBe(NOW);
+    tell(source, "production", NOW - 1137);
+    tell(source, "canary", NOW - 1137);
+    expect(live.pauseAt()).toBe(NOW - 1137);
+    tell(source, "production", NOW - 137);
+    expect(live.pauseAt()).toBe(NOW - 1137);
+    tell(source, "canary", NOW - 137);
+    expect(live.pauseAt()).toBe(NOW - 137);
+  });
+
+  it("does not wait for a variant that is down", () => {
+    const { live, source } = openLive();
+    tell(source, "canary", NOW - 5137);
+    tell(source, "production", NOW - 137);
+    expect(live.pauseAt()).toBe(NOW - 137);
+  });
+});
+
 describe("the service's time", () => {
   it("is this machine's, moved by how far the service's clock is ahead", () => {
     expect(openLive().live.now()).toBe(NOW);

@@ -14,6 +14,9 @@ const TOGETHER_MS = 60;
 /** What need not be drawn at once waits for a tick no longer than this, ms. */
 const LONGEST_WAIT_MS = 1500;
 
+/** A variant that is silent for longer than so many ticks is down, and not just late. */
+const LATE_TICKS = 2;
+
 type SnapshotListener = (snapshot: Snapshot) => void;
 
 /**
@@ -70,6 +73,17 @@ export class Live {
 
   get streamState(): StreamState {
     return this.stream.state;
+  }
+
+  /**
+   * The time at which a page that pauses now stands still: that of the last tick which all variants
+   * have told of. A tick that is on its way would be missing here, and there after a reload.
+   */
+  pauseAt(): number {
+    const now = Math.round(this.now());
+    const oldest = now - LATE_TICKS * this.config.scrape_interval * 1000;
+    const told = [...this.latest.values()].map(({ timestamp }) => timestamp);
+    return Math.min(now, ...told.filter((timestamp) => timestamp >= oldest));
   }
 
   /** How long ago the newest snapshot of any variant was taken, in ms. */
