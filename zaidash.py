@@ -1884,18 +1884,22 @@ class DatabaseFile:
     # Reading: any thread
 
     @contextlib.contextmanager
-    def reading(self, stand_in: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
-        """A connection for one read, that of ``stand_in`` where there is no file to read.
+    def reading(
+        self, stand_in: Callable[[], sqlite3.Connection]
+    ) -> Iterator[tuple[sqlite3.Connection, bool]]:
+        """A connection for one read, and whether it is one to the file.
 
-        Raises StorageError where the database fails it.
+        Where there is no file to read it is that of ``stand_in``. Raises StorageError where the
+        database fails it.
         """
         idle, reader = self._take_idle("file")
         try:
             reader = reader or self._connect_reader()
+            is_file = reader is not None
             if reader is None:
                 idle, reader = self._take_idle("stead")
                 reader = reader or stand_in()
-            yield reader
+            yield reader, is_file
             with self._idle_lock:
                 is_usable = any(idle is one for one in self._idle.values())
                 if is_usable and len(idle) < self.MAX_IDLE_READERS:
@@ -2329,6 +2333,8 @@ class _View(NamedTuple):
     """What a read sees: the file in one transaction, and the snapshots not in it yet."""
 
     reader: sqlite3.Connection
+    #: Of what is read in its stead no part is kept.
+    is_file: bool
     waiting: list[Snapshot]
     #: By table: all before this is in it, and is what it will be.
     over_ms: Mapping[str, int]
@@ -2342,7 +2348,8 @@ class _View(NamedTuple):
         question = (plan.query.variants, plan.step_ms, plan.origin_ms, select)
         key = _PartKey(start_ms, end_ms, question)
         is_whole = end_ms - start_ms + 1 == plan.slice_ms
-        is_kept = plan.is_kept and is_whole and end_ms < self.over_ms[plan.table]
+        is_over = end_ms < self.over_ms[plan.table]
+        is_kept = plan.is_kept and self.is_file and is_whole and is_over
         part = past.find(key) if is_kept else None
         if part is None:
             rows, parameters = self._rows(plan, start_ms, end_ms)
@@ -2393,11 +2400,11 @@ class _View(NamedTuple):
             parameters += more
         return rows, parameters
 
-    def fine_from_ms(self, variants: Sequence[str]) -> int:
-        """The minute from which on metrics_5s has all snapshots of these variants."""
+    def fine_from_ms(self, variant: str) -> int:
+        """The minute from which on metrics_5s has all snapshots of a variant."""
         oldest = f"SELECT MIN(ts) FROM metrics_5s WHERE variant = ? AND ts < {_END_MS}"
-        found = [self.reader.execute(oldest, (variant,)).fetchone()[0] for variant in variants]
-        return max((_minute(ts) for ts in found if ts is not None), default=0)
+        (ts_ms,) = self.reader.execute(oldest, (variant,)).fetchone()
+        return _END_MS if ts_ms is None else _minute(ts_ms)
 
 
 def _json_object(fields: Sequence[Field]) -> str:
@@ -2585,13 +2592,13 @@ class History:
         """
         found = {}
         with self.queries.time(), self._view() as view:
-            fine_ms = min(max(view.fine_from_ms(query.variants), query.start_ms), query.end_ms + 1)
-            plans = (
-                self._summary_plan("metrics_1m", query._replace(end_ms=fine_ms - 1)),
-                self._summary_plan("metrics_5s", query._replace(start_ms=fine_ms)),
-            )
             # Each variant by itself: grouping them would sort a week of rows, all of it in memory.
             for variant in query.variants:
+                fine_ms = min(max(view.fine_from_ms(variant), query.start_ms), query.end_ms + 1)
+                plans = (
+                    self._summary_plan("metrics_1m", query._replace(end_ms=fine_ms - 1)),
+                    self._summary_plan("metrics_5s", query._replace(start_ms=fine_ms)),
+                )
                 own = [plan.only(variant, _SUMMARY_NAMES) for plan in plans]
                 read = (view.read(p, *times, _SUMMARY) for p in own for times in p.slices())
                 parts = [part for part in read if part is not None]
@@ -2612,9 +2619,9 @@ class History:
         # First, so that the reader has all that waits no longer; what it has already is left out.
         editions = {table: past.edition for table, past in file.past.items()}
         waiting, over_ms = self._store.unwritten()
-        with file.reading(lambda: self._last_hour(over_ms["metrics_1m"])) as reader:
+        with file.reading(lambda: self._last_hour(over_ms["metrics_1m"])) as (reader, is_file):
             reader.execute("BEGIN")
-            yield _View(reader, waiting, over_ms, file.past, editions)
+            yield _View(reader, is_file, waiting, over_ms, file.past, editions)
             reader.execute("COMMIT")
 
     def _last_hour(self, over_ms: int) -> sqlite3.Connection:
@@ -2652,7 +2659,7 @@ def _add_up(parts: Sequence[tuple[Any, ...]]) -> Summary:
     """Rows of _SUMMARY as one; a sum of nothing is None."""
     buckets, *columns = zip(*parts, strict=True)
     known = ([number for number in column if number is not None] for column in columns)
-    sums = [math.fsum(numbers) if numbers else None for numbers in known]
+    sums = [sum(numbers) if numbers else None for numbers in known]
     first, last = len(_SUMMARY_COUNTS), len(_SUMMARY_COUNTS) + len(LEVELS)
     levels = (
         None if not seconds or weighted is None else weighted / seconds

@@ -1283,6 +1283,44 @@ def test_long_charts_show_the_last_hour_too_while_the_file_is_gone(path: Path) -
     assert shown == list(ticks(clock.ms - HOUR_MS, clock.ms, MINUTE_MS))
 
 
+def test_totals_of_a_variant_that_is_gone_are_those_of_its_minutes(path: Path) -> None:
+    clock = Clock(T0 + 3 * HOUR_MS)
+    with a_store(path, clock) as store:
+        fill(store, (busy(ts) for ts in ticks(T0, clock.ms)))
+        gone = [snapshot(ts, "canary", req_rate=2.0, elapsed_s=60.0).row() for ts in
+                ticks(T0, T0 + HOUR_MS, MINUTE_MS)]  # fmt: skip
+        store.fill(gone, "metrics_1m")
+        for variants in (("canary",), BOTH):
+            found = History(store).summarize(Query(T0, clock.ms, variants))
+            assert found["canary"].counts[0] == pytest.approx(60 * 120.0)
+
+
+def test_a_file_that_was_away_for_a_moment_shows_whole_in_charts(path: Path) -> None:
+    """What is answered in its stead, the last hour alone, is not kept for it."""
+    clock = Clock(T0 + 24 * HOUR_MS)
+    with a_store(path, clock) as store:
+        store.fill((busy(ts).row() for ts in ticks(T0, clock.ms, MINUTE_MS)), "metrics_1m")
+        store.recent = lambda: [busy(ts).encoded for ts in ticks(clock.ms - HOUR_MS, clock.ms)]
+        away = path.with_name("away.db")
+        path.rename(away)
+        few = ask(store, T0, clock.ms, ["req_rate"], points=1_440)
+        away.rename(path)
+        whole = ask(store, T0, clock.ms, ["req_rate"], points=1_440)
+    assert 0 < len(few) <= 30
+    assert len(whole) == 720  # two minutes each
+
+
+def test_numbers_beyond_all_bounds_leave_the_totals_an_answer(path: Path) -> None:
+    clock = Clock(T0 + HOUR_MS)
+    with a_store(path, clock) as store:
+        fill(store, (busy(ts) for ts in ticks(T0, clock.ms)))
+        for minute, rate in ((1, 1.7e308), (11, 1.7e308), (21, math.inf), (31, -math.inf)):
+            sql(path, "UPDATE metrics_5s SET req_rate = ? WHERE ts = ?", rate,
+                T0 + minute * MINUTE_MS)  # fmt: skip
+        (found,) = History(store).summarize(Query(T0, clock.ms, ("production",))).values()
+    assert found.counts[2] is not None
+
+
 FORMS_OF_A_WEEK = [
     pytest.param(lambda history, query: b"".join(history.csv_rows(query)), id="rows"),
     pytest.param(lambda history, query: b"".join(history.json_columns(query)), id="columns"),
