@@ -102,7 +102,7 @@ export function useHistory(
       return;
     }
     const isLive = question.end === null;
-    if (isPauseOf(answer.question, question, live.now())) {
+    if (isPauseOf(answer.question, question, live)) {
       for (const timeline of answer.timelines.values()) timeline.show();
       setAnswer({ ...answer, question });
       setAnsweredKey(key);
@@ -177,12 +177,12 @@ export function useHistory(
 }
 
 /** Whether a question is about what is on the screen at this moment, only standing still. */
-function isPauseOf(shown: Question | null, asked: Question, now: number): boolean {
+function isPauseOf(shown: Question | null, asked: Question, live: Live): boolean {
   return (
     shown !== null &&
     shown.end === null &&
     asked.end !== null &&
-    Math.abs(now - asked.end) < 1000 &&
+    live.isPauseOfNow(asked.end) &&
     keyOf({ ...shown, end: asked.end }) === keyOf(asked)
   );
 }

@@ -16,10 +16,11 @@ export function useStream(live: Live, isPaused: boolean): void {
   }, [live, isPaused]);
 }
 
-/** Where a page is opened paused: the snapshots of that time. */
+/** Where a page is opened paused, or has a newer snapshot than its pause: those of that time. */
 export function usePausedSnapshots(live: Live, config: Config, pausedAt: number | null): void {
   useEffect(() => {
-    if (pausedAt === null || live.latest.size > 0) return;
+    const newest = live.newest();
+    if (pausedAt === null || (newest !== null && newest <= pausedAt)) return;
     const abort = new AbortController();
     const start = Math.floor(pausedAt - RECENT_TICKS * config.scrape_interval * 1000);
     const slice = { start: Math.max(0, start), end: pausedAt, points: null };

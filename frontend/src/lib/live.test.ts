@@ -69,6 +69,16 @@ describe("a pause", () => {
     expect(live.pauseAt()).toBe(NOW - 137);
   });
 
+  it("leaves the picture as it is, unless a variant has told of a newer tick", () => {
+    const { live, source } = openLive();
+    tell(source, "production", NOW - 1637);
+    tell(source, "canary", NOW - 1637);
+    expect(live.isPauseOfNow(live.pauseAt())).toBe(true);
+    tell(source, "production", NOW - 137);
+    expect(live.isPauseOfNow(live.pauseAt())).toBe(false);
+    expect(live.isPauseOfNow(NOW - 10_000)).toBe(false);
+  });
+
   it("does not wait for a variant that is down", () => {
     const { live, source } = openLive();
     tell(source, "canary", NOW - 5137);

@@ -86,6 +86,12 @@ export class Live {
     return Math.min(now, ...told.filter((timestamp) => timestamp >= oldest));
   }
 
+  /** Whether a pause of this moment stands at such a time, and all that has come is from before. */
+  isPauseOfNow(at: number): boolean {
+    const lateMs = LATE_TICKS * this.config.scrape_interval * 1000;
+    return at >= (this.newest() ?? 0) && this.now() - at < lateMs + 1000;
+  }
+
   /** How long ago the newest snapshot of any variant was taken, in ms. */
   ageMs(): number | null {
     const newest = this.newest();
