@@ -56,6 +56,11 @@ class Arrival(NamedTuple):
     wall_s: float
     mono_s: float
 
+    @property
+    def delay_s(self) -> float:
+        """How long after its tick it came."""
+        return self.wall_s - self.snapshot.ts_ms / 1000
+
 
 class Watched:
     """A collector, every snapshot it handed on, and every change of health it told."""
@@ -87,13 +92,27 @@ class Watched:
         )
         return self.snapshots(variant)
 
-    def wait_until_later_than(self, mono_s: float, count: int) -> None:
-        """Wait for so many snapshots since some moment."""
+    def wait_until_prompt(self, most_s: float, variant: str = "production") -> None:
+        """Wait until half of the last snapshots come so soon after their ticks.
 
-        def are_there() -> bool:
-            return sum(arrival.mono_s > mono_s for arrival in list(self.arrivals)) >= count
+        A busy machine is not busy for ever. Who waits for a neighbour does so at every tick.
+        """
 
-        eventually(are_there, PATIENCE_S, f"{count} snapshots; {self.collector.reports()}")
+        def is_prompt() -> bool:
+            mine = [a for a in list(self.arrivals) if a.snapshot.variant == variant][-5:]
+            return len(mine) == 5 and statistics.median(a.delay_s for a in mine) < most_s
+
+        eventually(is_prompt, PATIENCE_S, f"snapshots of {variant} {most_s} s after their ticks")
+
+    def wait_until_steady(self, since_s: float) -> None:
+        """Wait for twelve snapshots since some moment, the last of which come when they are due."""
+
+        def is_steady() -> bool:
+            times_s = [a.mono_s for a in list(self.arrivals) if a.mono_s > since_s]
+            steps_s = [after - before for before, after in pairwise(times_s[-5:])]
+            return len(times_s) >= 12 and all(abs(s - TICK_MS / 1_000) < 0.05 for s in steps_s)
+
+        eventually(is_steady, PATIENCE_S, f"a snapshot each tick; {self.collector.reports()}")
 
     def reports(self) -> dict[str, Any]:
         """The reports as /api/targets shows them, by label."""
@@ -116,6 +135,17 @@ class Watched:
 
         eventually(found, PATIENCE_S, f"a failed scrape; the target: {self.reports()}")
         return str(self.report().last_error)
+
+
+def quickest_s(run: Callable[[], float], wanted_s: float) -> float:
+    """Return how long something takes at its quickest: once it is as quick as wanted, or of five.
+
+    Other work on the machine makes a try late, but not each.
+    """
+    times_s = [run()]
+    while times_s[-1] >= wanted_s and len(times_s) < 5:
+        times_s.append(run())
+    return min(times_s)
 
 
 def make_config(targets: str, settings: Mapping[str, str] = EASY) -> Config:
@@ -744,16 +774,13 @@ def test_a_dead_neighbour_delays_no_snapshot_and_shifts_no_tick() -> None:
         others = {name: stack.enter_context(Target(reply)) for name, reply in slow.items()}
         urls = [f"{name}={target.url}" for name, target in others.items()]
         watched = stack.enter_context(watch(",".join([*urls, f"production={proxy.url}"])))
-        watched.wait_for(7)
+        watched.wait_until_prompt(0.1)
         arrivals = [a for a in watched.arrivals if a.snapshot.variant == "production"]
-    delays_s = [a.wall_s - a.snapshot.ts_ms / 1000 for a in arrivals]
-    # A busy machine makes some late; whoever waits for a neighbour makes all of them late.
-    assert min(delays_s) < 0.1, "the snapshot waited for a neighbour's deadline"
-    assert min(delays_s) >= 0, "a snapshot came before its tick"
+    assert min(a.delay_s for a in arrivals) >= 0, "a snapshot came before its tick"
     ticks = [a.snapshot.ts_ms for a in arrivals]
     assert all(ts_ms % TICK_MS == 0 for ts_ms in ticks), "ticks lie on multiples of the interval"
-    steps = [b - a for a, b in pairwise(ticks)]
-    assert min(steps) == TICK_MS
+    steps = [b - a for a, b in pairwise(ticks[-5:])]
+    assert statistics.median(steps) == TICK_MS
 
 
 def test_a_hanging_replica_delays_only_its_own_variant_and_only_to_the_deadline() -> None:
@@ -761,18 +788,9 @@ def test_a_hanging_replica_delays_only_its_own_variant_and_only_to_the_deadline(
     with Target() as good_one, Target(hangs_after(b"")) as dead, Target() as other:
         urls = f"blue={good_one.url},blue={dead.url},green={other.url}"
         with watch(urls, settings) as watched:
-            watched.wait_for(3, "blue")
-            watched.wait_for(1, "green")
-            delays_s = {
-                variant: min(
-                    a.wall_s - a.snapshot.ts_ms / 1000
-                    for a in watched.arrivals
-                    if a.snapshot.variant == variant
-                )
-                for variant in ("blue", "green")
-            }
-            assert delays_s["green"] < 0.15
-            assert 0.24 < delays_s["blue"] < 0.6
+            watched.wait_until_prompt(0.15, "green")
+            watched.wait_until_prompt(0.6, "blue")
+            assert min(a.delay_s for a in watched.arrivals if a.snapshot.variant == "blue") > 0.24
             assert watched.snapshots("blue")[-1].get("requests_2xx") == 100
 
 
@@ -826,7 +844,7 @@ def test_a_connection_that_is_never_accepted_fails_at_the_deadline() -> None:
         assert report.health == "down"
         assert f"{TICK_MS}ms" in report.last_error
         assert len(scrape_threads()) <= 3
-        assert min(a.wall_s - a.snapshot.ts_ms / 1000 for a in watched.arrivals) < 0.1
+        watched.wait_until_prompt(0.1, "canary")
     eventually(lambda: not scrape_threads(), PATIENCE_S, "the scrapes' threads to end")
 
 
@@ -1509,8 +1527,7 @@ def test_threads_do_not_pile_up_while_a_name_look_up_hangs(monkeypatch: pytest.M
                 watched.wait_for(12, "green")
                 eventually(lambda: len(scrape_threads()) <= 6, what="few threads")
                 assert watched.reports()[f"http://stuck:{target.port}/metrics"].health == "down"
-                late = watched.arrivals[-8:]  # when the look-up has hung for some ticks
-                assert min(a.wall_s - a.snapshot.ts_ms / 1000 for a in late) < 0.1
+                watched.wait_until_prompt(0.1, "green")
                 release.set()
                 watched.wait_for(2, "blue")  # and when it answers again, so does the target
         finally:
@@ -1521,15 +1538,19 @@ def test_threads_do_not_pile_up_while_a_name_look_up_hangs(monkeypatch: pytest.M
 def test_a_collector_closes_at_once_however_many_look_ups_hang() -> None:
     """zaidash has five seconds to stop, and a dead name server is dead for every name."""
     release = threading.Event()
+    targets = ",".join(f"dns+http://stuck{i}:1/metrics" for i in range(6))
 
     def resolve(host: str, port: int) -> tuple[str, ...]:
         release.wait(30)
         return ()
 
-    try:
-        with watch(",".join(f"dns+http://stuck{i}:1/metrics" for i in range(6)), resolve=resolve):
+    def close_s() -> float:
+        with watch(targets, resolve=resolve):
             started_s = time.monotonic()
-        assert time.monotonic() - started_s < 5
+        return time.monotonic() - started_s
+
+    try:
+        assert quickest_s(close_s, 2.5) < 2.5
     finally:
         release.set()
 
@@ -1540,21 +1561,27 @@ def test_a_collector_closes_at_once_however_many_look_ups_hang() -> None:
 
 
 def test_a_flip_of_health_is_told_once_with_its_reason() -> None:
+    assert quickest_s(flip_s, 2.5) < 2.5
+
+
+def flip_s() -> float:
+    """Let a target fail and recover; return how long after its last snapshot it was told."""
     settings = {"SCRAPE_INTERVAL": "250ms", "SCRAPE_TIMEOUT": "250ms"}
     with Target() as target, watch(target.url, settings) as watched:
         watched.wait_for(2)
         assert watched.statuses == [("production", True, None)]
         target.reply = says(answer(b"", status="503 Gone Fishing"))
         eventually(lambda: len(watched.statuses) == 2, PATIENCE_S, "the flip")
-        flipped_s = time.monotonic()
+        after_s = time.monotonic() - watched.arrivals[-1].mono_s
         variant, healthy, error = watched.statuses[1]
         assert (variant, healthy) == ("production", False)
         assert "503 Gone Fishing" in (error or "")
         # Three ticks without a snapshot, not one bad scrape.
-        assert 0.45 < flipped_s - watched.arrivals[-1].mono_s < 10
+        assert after_s > 0.45
         target.reply = good
         eventually(lambda: len(watched.statuses) == 3, PATIENCE_S, "the flip back")
         assert watched.statuses[2] == ("production", True, None)
+        return after_s
 
 
 def test_one_bad_scrape_does_not_flip_the_health() -> None:
@@ -1610,12 +1637,8 @@ JUMPS_S = {
 }
 
 
-def has_some(watched: Watched) -> bool:
-    return len(watched.arrivals) >= 3
-
-
 class Jump(NamedTuple):
-    """A run in which the wall clock was set, about in its middle."""
+    """A run in which the wall clock was set, about in its middle, from shortly before that."""
 
     jump_s: float
     arrivals: list[Arrival]
@@ -1643,27 +1666,23 @@ def jumps() -> dict[str, Jump]:
             name: stack.enter_context(watch(targets[name].url, EASY, wall=walls[name]))
             for name in JUMPS_S
         }
-        for watched in runs.values():
-            eventually(partial(has_some, watched), PATIENCE_S, "snapshots")
-        jumped_s = time.monotonic()
-        for name, wall in walls.items():
-            wall.offset_s = JUMPS_S[name]
-        threading.Event().wait(12 * TICK_MS / 1_000)
-        for watched in runs.values():
-            watched.wait_until_later_than(jumped_s, 4)
-        for watched in runs.values():
+        jumped_s, made = {}, {}
+        for name, watched in runs.items():
+            watched.wait_until_steady(0)
+            jumped_s[name] = time.monotonic()
+            walls[name].offset_s = JUMPS_S[name]
+        for name, watched in runs.items():
+            watched.wait_until_steady(jumped_s[name])
             watched.collector.close()
-        ended_s = time.monotonic()
-        return {
-            name: Jump(
+            before = sum(arrival.mono_s <= jumped_s[name] for arrival in watched.arrivals)
+            made[name] = Jump(
                 JUMPS_S[name],
-                runs[name].arrivals,
-                jumped_s,
-                ended_s,
+                watched.arrivals[max(0, before - 4) :],
+                jumped_s[name],
+                time.monotonic(),
                 walls[name](),
             )
-            for name in JUMPS_S
-        }
+        return made
 
 
 @pytest.fixture(params=JUMPS_S, ids=list(JUMPS_S))
@@ -1675,13 +1694,13 @@ def test_a_wall_clock_that_jumps_makes_no_rate_wrong(jump: Jump) -> None:
     snapshots = [arrival.snapshot for arrival in jump.arrivals]
     rates = [number(snapshot, "req_rate") for snapshot in snapshots[1:]]
     # A reply that is late by some of a tick's 100 ms makes one rate higher and the next one lower.
-    assert statistics.median(rates) == pytest.approx(1_000, rel=0.3)
-    assert increase(snapshots) == pytest.approx(
+    assert statistics.median(rates) == pytest.approx(1_000, rel=0.1)
+    assert increase(snapshots[1:]) == pytest.approx(
         number(snapshots[-1], "requests_2xx") - number(snapshots[0], "requests_2xx")
     )
     covered_s = math.fsum(number(snapshot, "elapsed_s") for snapshot in snapshots[1:])
     took_s = jump.arrivals[-1].mono_s - jump.arrivals[0].mono_s
-    assert covered_s == pytest.approx(took_s, abs=1)
+    assert covered_s == pytest.approx(took_s, abs=0.25)
     assert all(number(snapshot, "elapsed_s") > 0 for snapshot in snapshots[1:])
 
 
@@ -1692,7 +1711,7 @@ def test_a_wall_clock_that_jumps_neither_stops_the_ticks_nor_doubles_them(jump: 
     assert len(after) <= took_s / (TICK_MS / 1_000) + 2, "a burst makes up for the time skipped"
     assert all(arrival.snapshot.ts_ms % TICK_MS == 0 for arrival in jump.arrivals)
     last_ms = after[-1].snapshot.ts_ms
-    assert 0 <= jump.ended_wall_s * 1_000 - last_ms < 10_000, "the ticks follow the clock"
+    assert 0 <= jump.ended_wall_s * 1_000 - last_ms < 2_000, "the ticks follow the clock"
 
 
 def test_no_tick_comes_twice_when_the_clock_is_set_by_less_than_a_tick(
@@ -1750,6 +1769,11 @@ UNDER_WAY = {
 
 @pytest.mark.parametrize("reply", UNDER_WAY.values(), ids=list(UNDER_WAY))
 def test_closing_is_prompt_whatever_is_under_way(reply: Reply) -> None:
+    assert quickest_s(partial(close_s, reply), 1.0) < 1.0
+
+
+def close_s(reply: Reply) -> float:
+    """Close a collector in the middle of a scrape; return how long that took."""
     settings = {"SCRAPE_INTERVAL": "30s", "SCRAPE_TIMEOUT": "30s"}
     wall = WallClock()
     wall.offset_s = 30 - time.time() % 30 - 0.2  # the tick comes at once
@@ -1758,10 +1782,11 @@ def test_closing_is_prompt_whatever_is_under_way(reply: Reply) -> None:
         started_s = time.monotonic()
         watched.collector.close()
         watched.collector.close()
-        assert time.monotonic() - started_s < 5
+        took_s = time.monotonic() - started_s
         eventually(lambda: not scrape_threads(), PATIENCE_S, "the scrape's thread to end")
         count = len(watched.arrivals)
     assert len(watched.arrivals) == count
+    return took_s
 
 
 def test_nothing_is_scraped_after_closing() -> None:
@@ -1790,8 +1815,13 @@ def test_a_body_of_countless_tiny_gzip_members_ends_with_its_deadline() -> None:
     """Copying the rest after every member takes the square of their number."""
     member = gzip.compress(b"")
     bomb = answer(member * (4_000_000 // len(member)), GZIP)
-    with Target(says(bomb)) as target, watch(target.url) as watched:
-        watched.reason()
-        watched.collector.close()
-        # The square would take minutes.
-        eventually(lambda: not scrape_threads(), 20, "the scrape's thread to end")
+
+    def end_s() -> float:
+        with Target(says(bomb)) as target, watch(target.url) as watched:
+            watched.reason()
+            started_s = time.monotonic()
+            watched.collector.close()
+            eventually(lambda: not scrape_threads(), PATIENCE_S, "the scrape's thread to end")
+        return time.monotonic() - started_s
+
+    assert quickest_s(end_s, 4) < 4

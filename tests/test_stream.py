@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import socket
+import statistics
 import struct
 import sys
 import threading
@@ -647,7 +648,7 @@ def test_a_client_that_does_not_read_is_dropped_and_nobody_else_notices(
         assert published > LIMIT_BYTES, "it may have been slow for a moment only"
         # What the kernel takes on top must not hide hours: 1 kB a snapshot, 12 a minute.
         assert published < LIMIT_BYTES + 192 * 1024
-        assert min(delays_s) < 0.05, "a busy machine makes some late, a slow client would make all"
+        assert statistics.median(delays_s) < 0.05
         open_streams(app, 1)
         assert len(slow.rest()) < LIMIT_BYTES
         app.hub.publish(snapshot(now_ms()))
