@@ -60,13 +60,16 @@ interface Props {
 
 function Dashboard({ config, aheadMs, isOutdated }: Props) {
   const board = useDashboard(config, aheadMs);
+  // The questions go out first, so that they are answered while the page is made.
+  const [hasAsked, setHasAsked] = useState(false);
+  useEffect(() => setHasAsked(true), []);
   return (
     <ChoicesProvider value={board.choices}>
       <BoardProvider value={board}>
         <PolledTargets>
           <Page>
             <Banners isOutdated={isOutdated} />
-            <Panels />
+            {hasAsked && <Panels />}
           </Page>
         </PolledTargets>
       </BoardProvider>

@@ -1,7 +1,6 @@
 import { type RefObject, useEffect, useLayoutEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { useIsSeen } from "../hooks/use-is-seen";
 import type { Span } from "../lib/time";
 import { type Tip, Tooltip } from "./tooltip";
 import { type Decision, decide, type Shown } from "./update";
@@ -18,6 +17,8 @@ interface Size {
 }
 
 interface Props extends Shown {
+  /** Whether it is in sight. */
+  readonly isSeen: boolean;
   /** Makes the options; `span` is for uPlot to ask later, since the window moves on. */
   readonly options: (size: Size, span: () => Span) => uPlot.Options;
   /** What the tooltip says for the place of the pointer. */
@@ -36,21 +37,25 @@ export function Plot(props: Props) {
   const element = useRef<HTMLDivElement>(null);
   const tooltip = useRef<Tooltip | null>(null);
   const shown = useRef<Shown | null>(null);
-  const isSeen = useIsSeen(element);
+  const size = useRef<Size | null>(null);
+  const later = useRef<ReturnType<typeof setTimeout>>(undefined);
   const latest = useRef(props);
   latest.current = props;
 
-  // Show what there is to show. What is out of sight comes after what is in it where there is another
-  // chart to be made, and where there are only newer rows, when it comes into sight.
-  useLayoutEffect(() => {
-    const decision = decide(shown.current, props);
-    if (isSeen || chart.current === null) show(decision);
-    else if (decision === "create") {
-      const timer = setTimeout(() => show(decision), LATER_MS);
-      return () => clearTimeout(timer);
-    }
-    return undefined;
-  });
+  /**
+   * Show what there is to show. What is out of sight comes after what is in it where there is another
+   * chart to be made, and where there are only newer rows, when it comes into sight.
+   */
+  function catchUp(): void {
+    clearTimeout(later.current);
+    if (size.current === null) return;
+    const decision = decide(shown.current, latest.current);
+    if (latest.current.isSeen) show(decision);
+    else if (decision === "create") later.current = setTimeout(show, LATER_MS, decision);
+  }
+  const latestCatchUp = useRef(catchUp);
+  latestCatchUp.current = catchUp;
+  useLayoutEffect(catchUp);
 
   /** The chart is made again only where its shape has changed. */
   function show(decision: Decision): void {
@@ -61,10 +66,10 @@ export function Plot(props: Props) {
         chart.current?.setData(data, false);
         chart.current?.setScale("x", { min: span.start / 1000, max: span.end / 1000 });
       });
-    } else if (decision === "create" && element.current) {
+    } else if (decision === "create" && element.current && size.current) {
       tooltip.current?.destroy();
       chart.current?.destroy();
-      const made = options(sizeOf(element.current), () => latest.current.span);
+      const made = options(size.current, () => latest.current.span);
       made.hooks = { ...made.hooks, setCursor: [...(made.hooks?.setCursor ?? []), point] };
       chart.current = new uPlot(made, data, element.current);
       tooltip.current = new Tooltip(chart.current);
@@ -77,14 +82,21 @@ export function Plot(props: Props) {
     tooltip.current?.show(isHovered ? latest.current.tip(u) : null, latest.current.span);
   }
 
-  // Follow the size of the element.
-  useEffect(() => {
+  // Follow the size of the element. It comes with the layout: who asks for it, for one chart after the
+  // other, has all of the page laid out again for each.
+  useLayoutEffect(() => {
     const parent = element.current;
     if (!parent) return;
-    const observer = new ResizeObserver(() => {
-      const size = sizeOf(parent);
+    const observer = new ResizeObserver((entries) => {
+      const { width = 0, height = 0 } = entries.at(-1)?.contentRect ?? {};
+      size.current = {
+        width: Math.max(Math.round(width), 1),
+        height: Math.max(Math.round(height), 1),
+      };
       const u = chart.current;
-      if (u && (u.width !== size.width || u.height !== size.height)) u.setSize(size);
+      if (!u) latestCatchUp.current();
+      else if (u.width !== size.current.width || u.height !== size.current.height)
+        u.setSize(size.current);
     });
     observer.observe(parent);
     return () => observer.disconnect();
@@ -120,6 +132,7 @@ export function Plot(props: Props) {
   // Leave nothing behind.
   useEffect(
     () => () => {
+      clearTimeout(later.current);
       tooltip.current?.destroy();
       chart.current?.destroy();
       chart.current = null;
@@ -131,8 +144,4 @@ export function Plot(props: Props) {
   return (
     <div ref={element} className="absolute inset-0" role="img" aria-label={props.description} />
   );
-}
-
-function sizeOf(element: HTMLElement): Size {
-  return { width: Math.max(element.clientWidth, 1), height: Math.max(element.clientHeight, 1) };
 }

@@ -4,17 +4,24 @@ import type { Line } from "./spec";
 
 describe("the stretches of a line", () => {
   it.each([
-    ["one where there is no gap", [1, 0, 2], [[0, 1, 2]]],
+    ["one where there is no gap", [1, 0, 2], [[0, 2]]],
     ["none where there is no value", [null, null], []],
-    ["cut by an outage", [1, 2, null, 3], [[0, 1], [3]]],
+    [
+      "cut by an outage",
+      [1, 2, null, 3],
+      [
+        [0, 1],
+        [3, 3],
+      ],
+    ],
     ["not cut where only another line has a row", [1, undefined, 2], [[0, 2]]],
-    ["of a single place between two outages", [null, 1, null], [[1]]],
+    ["of a single place between two outages", [null, 1, null], [[1, 1]]],
   ] as const)("are %s", (_, values, found) => {
     expect(stretches(values, 0, values.length - 1)).toEqual(found);
   });
 
   it("are those in sight", () => {
-    expect(stretches([1, 2, 3, 4, null, 5], 1, 4)).toEqual([[1, 2, 3]]);
+    expect(stretches([1, 2, 3, 4, null, 5], 1, 4)).toEqual([[1, 3]]);
   });
 });
 

@@ -3,16 +3,19 @@ import type { Line } from "./spec";
 
 type Values = ArrayLike<number | null | undefined>;
 
-/** The places of values, a list for each stretch without a gap. */
-export function stretches(values: Values, first: number, last: number): number[][] {
-  const found: number[][] = [];
-  let isOpen = false;
+/** The first and the last value of each stretch without a gap; where there is none, the line goes on. */
+export function stretches(values: Values, first: number, last: number): [number, number][] {
+  const found: [number, number][] = [];
+  let open: [number, number] | null = null;
   for (let place = first; place <= last; place += 1) {
     const value = values[place];
-    if (value === undefined) continue; // the line goes on
-    if (value !== null && !isOpen) found.push([]);
-    isOpen = value !== null;
-    if (isOpen) found.at(-1)?.push(place);
+    if (value === undefined) continue;
+    if (value === null) open = null;
+    else if (open) open[1] = place;
+    else {
+      open = [place, place];
+      found.push(open);
+    }
   }
   return found;
 }
@@ -31,16 +34,20 @@ export function linePaths({ width, fill, fillTo }: Line): uPlot.Series.PathBuild
       const floor = scaleY.min ?? 0;
       const stroke = width > 0 ? new Path2D() : null;
       const area = fill === null ? null : new Path2D();
-      for (const places of stretches(ys, first, last)) {
-        places.forEach((place, i) => {
-          const [right, up] = [x(place), y(ys[place] ?? 0)];
-          for (const path of [stroke, area]) {
-            if (i === 0) path?.moveTo(right, up);
-            else path?.lineTo(right, up);
-          }
-        });
-        for (const place of places.reverse()) area?.lineTo(x(place), y(below[place] ?? floor));
-        area?.closePath();
+      for (const [begin, end] of stretches(ys, first, last)) {
+        for (let place = begin; place <= end; place += 1) {
+          const value = ys[place];
+          if (value == null) continue;
+          const right = x(place);
+          const up = y(value);
+          const step = place === begin ? "moveTo" : "lineTo";
+          stroke?.[step](right, up);
+          area?.[step](right, up);
+        }
+        if (!area) continue;
+        for (let place = end; place >= begin; place -= 1)
+          if (ys[place] != null) area.lineTo(x(place), y(below[place] ?? floor));
+        area.closePath();
       }
       return { stroke, fill: area, flags: 0 };
     });

@@ -47,8 +47,9 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
   const latestMake = useRef(make);
   latestMake.current = make;
   // What comes live is drawn where it is seen.
-  const sight = useRef<HTMLDivElement>(null);
-  const due = useIsSeen(sight) && `${versions} ${span.end}`;
+  const card = useRef<HTMLElement>(null);
+  const isSeen = useIsSeen(card);
+  const due = isSeen && `${versions} ${span.end}`;
   // biome-ignore lint/correctness/useExhaustiveDependencies: timelines and `due` stand for the sources
   const { spec, series, shape, description } = useMemo(() => {
     const made = make();
@@ -63,7 +64,8 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
   const state = usePanelState(history, spec.data[0].length > 0, hasValues(spec), before);
   return (
     <ChartCard
-      {...{ panel, spec, series, shape, description, state, isLogarithmic, latestMake, sight }}
+      {...{ panel, spec, series, shape, description, state, isLogarithmic, latestMake }}
+      {...{ card, isSeen, isAnswered: history.question !== null }}
       summaries={panel.totals ? summaries : null}
       {...{ theme, variants, navigation, live, chart }}
     />
@@ -78,7 +80,10 @@ interface CardProps {
   readonly description: string;
   /** Makes the chart as it is now, though it may be out of sight. */
   readonly latestMake: RefObject<() => ChartSpec>;
-  readonly sight: RefObject<HTMLDivElement | null>;
+  readonly card: RefObject<HTMLElement | null>;
+  readonly isSeen: boolean;
+  /** There has been an answer: a chart without one would have to be made again. */
+  readonly isAnswered: boolean;
   readonly state: PanelState;
   readonly summaries: Board["summaries"];
   readonly isLogarithmic: boolean;
@@ -92,15 +97,16 @@ interface CardProps {
 /** What a panel looks like; at most ticks nothing of it changes but the values beside the title. */
 const ChartCard = memo(function ChartCard(props: CardProps) {
   const { panel, spec, series, shape, description, state, isLogarithmic, latestMake } = props;
-  const { theme, variants, summaries, navigation, live, chart } = props;
+  const { theme, variants, summaries, navigation, live, chart, card, isSeen, isAnswered } = props;
   const colours = coloursOf(theme);
   return (
     <Panel
       id={panel.id}
       title={panel.title}
       unit={panel.unit}
+      card={card}
       state={state}
-      current={<Current tell={panel.current} />}
+      current={<Current tell={panel.current} isSeen={isSeen} />}
       actions={
         <>
           {panel.canBeLogarithmic && (
@@ -140,17 +146,20 @@ const ChartCard = memo(function ChartCard(props: CardProps) {
       below={<Legend panel={panel.id} series={series} />}
     >
       {panel.totals && <Totals variants={variants} totals={panel.totals} summaries={summaries} />}
-      <div ref={props.sight} className="relative min-h-56 flex-1 2xl:min-h-72">
-        <Plot
-          chart={chart}
-          shape={shape}
-          data={spec.data}
-          span={spec.span}
-          options={(size, shown) => lineOptions(spec, shown, size, colours, navigation)}
-          tip={(u) => tipOf(u, spec)}
-          onPan={navigation.onPan}
-          description={description}
-        />
+      <div className="relative min-h-56 flex-1 2xl:min-h-72">
+        {isAnswered && (
+          <Plot
+            chart={chart}
+            isSeen={isSeen}
+            shape={shape}
+            data={spec.data}
+            span={spec.span}
+            options={(size, shown) => lineOptions(spec, shown, size, colours, navigation)}
+            tip={(u) => tipOf(u, spec)}
+            onPan={navigation.onPan}
+            description={description}
+          />
+        )}
       </div>
     </Panel>
   );

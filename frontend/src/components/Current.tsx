@@ -4,8 +4,14 @@ import { NOTHING } from "../lib/format";
 import { LiveText } from "./LiveText";
 import { DashSwatch } from "./Swatch";
 
+interface Props {
+  readonly tell: (snapshot: Snapshot) => string;
+  /** Whether the panel is in sight. */
+  readonly isSeen: boolean;
+}
+
 /** The values of a panel now, one per variant; a dash where the newest snapshot is too old. */
-export function Current({ tell }: { readonly tell: (snapshot: Snapshot) => string }) {
+export function Current({ tell, isSeen }: Props) {
   const { variants, config, view } = useChoices();
   if (view.window) return null;
   return (
@@ -16,6 +22,7 @@ export function Current({ tell }: { readonly tell: (snapshot: Snapshot) => strin
           <span className="sr-only">{variant}: </span>
           <span className="font-semibold text-ink">
             <LiveText
+              isSeen={isSeen}
               tell={(live) => {
                 const snapshot = live.fresh(variant, view.pausedAt);
                 return snapshot ? tell(snapshot) : NOTHING;

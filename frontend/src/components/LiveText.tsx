@@ -8,17 +8,19 @@ const CH_A_LETTER = 0.9;
 interface Props {
   /** What it says at this tick. */
   readonly tell: (live: Live) => string;
+  /** Whether it is in sight: where it is not, it goes on when it is. */
+  readonly isSeen?: boolean;
 }
 
 /**
  * Text that follows the ticks: written in place, since React would compare half the page to find the
  * letters that change, and in a box as wide as the longest text yet, so that none else is laid out.
  */
-export function LiveText({ tell }: Props) {
+export function LiveText({ tell, isSeen = true }: Props) {
   const box = useRef<HTMLSpanElement>(null);
   const longest = useRef(0);
   useEachTick((live) => {
-    if (!box.current) return;
+    if (!box.current || !isSeen) return;
     const text = box.current.firstChild ?? box.current.appendChild(new Text());
     const words = tell(live);
     if (text.nodeValue === words) return;

@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useId, useRef, useState } from "react";
+import { type ReactNode, type RefObject, useEffect, useId, useRef, useState } from "react";
 import { changeView } from "../hooks/use-view";
 import { useChoices } from "../lib/board";
 import { ErrorBoundary } from "./ErrorBoundary";
@@ -15,6 +15,8 @@ interface Props {
   readonly id: string;
   readonly title: string;
   readonly unit: string;
+  /** Holds the card. */
+  readonly card?: RefObject<HTMLElement | null>;
   readonly state: PanelState;
   /** The values now, beside the title. */
   readonly current?: ReactNode;
@@ -33,7 +35,8 @@ export function Panel(props: Props) {
   const titleId = useId();
   const isFull = useChoices().view.panel === id;
   const isOld = state.kind === "ready" && state.isOld === true;
-  const section = useRef<HTMLElement>(null);
+  const own = useRef<HTMLElement>(null);
+  const section = props.card ?? own;
 
   // Who opens a panel goes on reading there, and who leaves it, where it came from.
   useEffect(() => {
@@ -45,7 +48,7 @@ export function Panel(props: Props) {
       section.current?.scrollIntoView({ block: "center" });
       section.current?.focus({ preventScroll: true });
     }
-  }, [isFull, id]);
+  }, [isFull, id, section]);
 
   return (
     <section

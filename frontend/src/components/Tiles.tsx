@@ -164,22 +164,25 @@ function Spark({ tile, variant }: { readonly tile: TileSpec; readonly variant: s
   }, [timeline, version, tile, end, lengthMs, stepMs]);
   const isDashed = config.variants.indexOf(variant) > 0;
   return (
-    <svg
-      aria-hidden="true"
-      className="h-5 w-24 shrink overflow-visible"
-      viewBox={`0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`}
-      preserveAspectRatio="none"
-    >
-      <path
-        d={path}
-        fill="none"
-        stroke={colours.blue}
-        strokeWidth="1.3"
-        strokeLinecap="round"
-        strokeDasharray={isDashed ? "3 2" : undefined}
-        vectorEffect="non-scaling-stroke"
-      />
-    </svg>
+    // A picture that is an item of a flex box itself has all of the page laid out when it changes.
+    <div className="h-5 w-24 shrink">
+      <svg
+        aria-hidden="true"
+        className="block size-full overflow-visible"
+        viewBox={`0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`}
+        preserveAspectRatio="none"
+      >
+        <path
+          d={path}
+          fill="none"
+          stroke={colours.blue}
+          strokeWidth="1.3"
+          strokeLinecap="round"
+          strokeDasharray={isDashed ? "3 2" : undefined}
+          vectorEffect="non-scaling-stroke"
+        />
+      </svg>
+    </div>
   );
 }
 

@@ -22,8 +22,9 @@ export function usePoll<T>(
 ): Polled<T> {
   const [state, setState] = useState<Answer<T>>({ key: null, data: null, error: null });
   const [round, setRound] = useState(0);
-  const latest = useRef(ask);
-  latest.current = ask;
+  // Another pace holds from the next answer on.
+  const latest = useRef({ ask, everyMs });
+  latest.current = { ask, everyMs };
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new key or round asks anew
   useEffect(() => {
@@ -33,9 +34,10 @@ export function usePoll<T>(
     let failures = 0;
     let isFirst = true;
     const run = async () => {
-      let waitMs = everyMs;
+      let waitMs: number | null;
       try {
-        const data = await latest.current(abort.signal);
+        const data = await latest.current.ask(abort.signal);
+        waitMs = latest.current.everyMs;
         failures = 0;
         const show = () => {
           if (!abort.signal.aborted)
@@ -48,7 +50,7 @@ export function usePoll<T>(
         if (abort.signal.aborted) return;
         isFirst = true; // what follows a failure is awaited
         const retryMs = retryDelayMs(failures, Math.random());
-        waitMs = Math.min(waitMs ?? retryMs, retryMs);
+        waitMs = Math.min(latest.current.everyMs ?? retryMs, retryMs);
         failures += 1;
         setState((before) => ({
           key,
@@ -68,7 +70,7 @@ export function usePoll<T>(
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", next);
     };
-  }, [key, everyMs, round, later]);
+  }, [key, round, later]);
 
   const { data, error } = state;
   return { data, error, refresh: useCallback(() => setRound((count) => count + 1), []) };

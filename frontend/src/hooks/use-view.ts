@@ -17,9 +17,10 @@ window.addEventListener("popstate", () => show(parseView(window.location.search)
  */
 export function changeView(change: Partial<View>, isPart = false): void {
   const next = { ...view, ...change };
-  const address = window.location.pathname + formatView(next) + window.location.hash;
+  const { pathname, search, hash } = window.location;
+  const address = pathname + formatView(next) + hash;
   if (isStep(view, next) && !isPart) window.history.pushState(null, "", address);
-  else window.history.replaceState(null, "", address);
+  else if (address !== pathname + search + hash) window.history.replaceState(null, "", address);
   show(next);
 }
 

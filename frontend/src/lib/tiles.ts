@@ -153,8 +153,9 @@ export function cacheHitRatio(input: Maybe, read: Maybe, write: Maybe): Value {
 
 /** The sum of what is known; null where nothing is. */
 function addUp(values: readonly Maybe[]): Value {
-  const known = values.filter((value) => value != null);
-  return known.length > 0 ? known.reduce((sum, value) => sum + value, 0) : null;
+  let sum: Value = null;
+  for (const value of values) if (value != null) sum = (sum ?? 0) + value;
+  return sum;
 }
 
 function percent(ratio: Value): Value {

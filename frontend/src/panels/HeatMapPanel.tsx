@@ -34,8 +34,9 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
   const timelines = [...history.timelines];
   const versions = useVersions([...history.timelines.values()], phaseMs);
   // What comes live is drawn where it is seen.
-  const sight = useRef<HTMLDivElement>(null);
-  const due = useIsSeen(sight) && `${versions} ${span.end}`;
+  const card = useRef<HTMLElement>(null);
+  const isSeen = useIsSeen(card);
+  const due = isSeen && `${versions} ${span.end}`;
   // biome-ignore lint/correctness/useExhaustiveDependencies: `due` stands for what comes live
   const drawn = useMemo(
     () => ({ span, bounds: boundsOf([...history.timelines.values()]) }),
@@ -82,8 +83,11 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
       id={HEAT_MAP}
       title={TITLE}
       unit={UNIT}
+      card={card}
       state={usePanelState(history, drawn.bounds.length > 0)}
-      current={<Current tell={({ latency_p50 }) => `p50 ${formatMs(latency_p50)}`} />}
+      current={
+        <Current tell={({ latency_p50 }) => `p50 ${formatMs(latency_p50)}`} isSeen={isSeen} />
+      }
       actions={
         <>
           <IconButton
@@ -101,7 +105,7 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
         </>
       }
     >
-      <div ref={sight} className="flex min-h-64 flex-1 flex-col gap-1">
+      <div className="flex min-h-64 flex-1 flex-col gap-1">
         {timelines.map(([variant, timeline]) => {
           const chart = charts.current.get(variant) ?? { current: null };
           charts.current.set(variant, chart);
@@ -119,6 +123,7 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
                   variant={variant}
                   timeline={timeline}
                   drawn={drawn}
+                  isSeen={isSeen}
                   {...{ theme, colours, navigation }}
                 />
               </div>
@@ -136,6 +141,7 @@ interface Props {
   readonly timeline: Timeline;
   /** The window, and the rows of the map; another one where the timeline has changed. */
   readonly drawn: { readonly span: Span; readonly bounds: readonly string[] };
+  readonly isSeen: boolean;
   readonly theme: Theme;
   readonly colours: Colours;
   readonly navigation: Navigation;
@@ -161,6 +167,7 @@ const HeatMap = memo(function HeatMap(props: Props) {
   return (
     <Plot
       chart={chart}
+      isSeen={props.isSeen}
       shape={JSON.stringify([theme, bounds, lengthOf(span)])}
       data={data}
       span={span}

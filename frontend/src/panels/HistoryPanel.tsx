@@ -152,7 +152,6 @@ const VirtualTable = memo(function VirtualTable(props: TableProps) {
     if (element) setSight({ top: element.scrollTop, height: element.clientHeight });
   }, []);
   useEffect(() => {
-    look();
     const observer = new ResizeObserver(look);
     if (box.current) observer.observe(box.current);
     return () => observer.disconnect();

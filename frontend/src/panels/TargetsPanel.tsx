@@ -1,6 +1,7 @@
-import { memo, useMemo } from "react";
+import { memo, type RefObject, useMemo, useRef } from "react";
 import type { TargetReport } from "../api/types";
 import { Panel, type PanelState } from "../components/Panel";
+import { useIsSeen } from "../hooks/use-is-seen";
 import type { Polled } from "../hooks/use-poll";
 import { useChoices, useTargets } from "../lib/board";
 import { formatCount, formatMs, NOTHING } from "../lib/format";
@@ -14,19 +15,33 @@ const COLOURS = { up: "text-good", down: "text-critical-ink", unknown: "text-mut
 /** Every target, and how its last scrape went. */
 export function TargetsPanel() {
   const { live, variants } = useChoices();
-  const { data, error, refresh } = useTargets();
+  const polled = useTargets();
+  const card = useRef<HTMLElement>(null);
+  const isSeen = useIsSeen(card);
+  // Out of sight, only another state is news: new times would have the page laid out for nobody.
+  const told = useRef(polled);
+  if (isSeen || stateIn(polled) !== stateIn(told.current)) told.current = polled;
+  const { data, error, refresh } = told.current;
   // Times ago are those of the answer: counted on at every tick, they would have it laid out anew.
   // biome-ignore lint/correctness/useExhaustiveDependencies: see above
   const answeredAt = useMemo(() => live.drawnAt, [live, data]);
-  return <TargetsCard {...{ data, error, refresh, variants, now: answeredAt }} />;
+  return <TargetsCard {...{ data, error, refresh, variants, card, now: answeredAt }} />;
+}
+
+/** How targets are, without when they were asked. */
+function stateIn({ data, error }: Polled<readonly TargetReport[]>): string {
+  const states = data?.map((t) => [t.url, t.variant, t.health, t.last_error, t.warning]);
+  return JSON.stringify([states ?? null, error]);
 }
 
 interface Props extends Polled<readonly TargetReport[]> {
   readonly variants: readonly string[];
+  readonly card: RefObject<HTMLElement | null>;
   readonly now: number;
 }
 
-const TargetsCard = memo(function TargetsCard({ data, error, refresh, variants, now }: Props) {
+const TargetsCard = memo(function TargetsCard(props: Props) {
+  const { data, error, refresh, variants, card, now } = props;
   const shown = (data ?? []).filter(({ variant }) => variants.includes(variant));
   return (
     <Panel
@@ -35,6 +50,7 @@ const TargetsCard = memo(function TargetsCard({ data, error, refresh, variants, 
       unit={
         data ? `${shown.filter(({ health }) => health === "up").length} of ${shown.length} up` : ""
       }
+      card={card}
       isWide
       state={stateOf(data, error, refresh)}
     >
