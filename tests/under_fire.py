@@ -549,7 +549,7 @@ def run_out_of_files(directory: Path, files: int, connections: int, seconds: flo
                 crowd.close()
             assert_no_traceback(zaidash)
     assert told == 1, f"told {told} times"
-    return f"{questions} answers, {crowd.shut_out} shut out, told {told} times"
+    return f"{questions} answers, {crowd.shut_out} shut out, told once"
 
 
 def own(zaidash: Zaidash, name: str) -> float:
