@@ -511,11 +511,13 @@ def test_figures_beside_a_title_are_those_of_now_when_their_panel_comes_into_sig
     dash.wait_until(lambda: newest_tick(past.zaidash) > first_ms + 3_000, "some ticks")
     dash.page.keyboard.press("Space")
     dash.wait_connection("paused")
-    in_tile = dash.page.locator("[data-tile=requests] .live-text").all_inner_texts()
     dash.page.evaluate("() => scrollTo(0, 0)")
+    in_tile = dash.page.locator("[data-tile=requests] .live-text")
     figures = dash.panel("requests").locator(".live-text")
-    dash.wait_until(lambda: figures.all_inner_texts() == in_tile, f"{in_tile} beside the title")
-    assert len(in_tile) == 2
+    dash.wait_until(
+        lambda: figures.all_inner_texts() == in_tile.all_inner_texts(), "the tile's figures"
+    )
+    expect(in_tile).to_have_count(2)
 
 
 #: Tiles, and what "vs before" stands for: a change in %, or in percentage points.
@@ -1546,6 +1548,43 @@ def test_a_panel_that_fails_says_why_leaves_the_others_alone_and_can_be_retried(
     expect(alert).to_have_count(0)
     assert len(dash.table(failing).rows) >= 400
     dash.wait_until(lambda: coloured(dash, failing, part, window) > 0.9, "the chart")
+
+
+#: While `isBroken`, no canvas can be drawn on.
+NO_CANVAS = """
+(() => {
+  const canvas = HTMLCanvasElement.prototype;
+  const { getContext } = canvas;
+  window.isBroken = true;
+  canvas.getContext = function (...kind) {
+    if (window.isBroken) throw new Error("no canvas today");
+    return getContext.apply(this, kind);
+  };
+})();
+"""
+
+
+def test_a_chart_that_cannot_be_made_says_so_and_can_be_tried_again(
+    open_page: OpenPage, past: Past
+) -> None:
+    def break_it(dash: Dashboard) -> None:
+        dash.expect_trouble("no canvas today")
+        dash.page.add_init_script(NO_CANVAS)
+
+    dash = open_page(past.zaidash, "?range=5m", before=break_it)
+    alert = dash.panel("latency").get_by_role("alert")
+    expect(alert).to_contain_text("Latency cannot be shown")
+    expect(alert).to_contain_text("no canvas today")
+    expect(dash.page.locator("[data-tile=requests] .live-text").first).to_have_text(
+        re.compile("/s")
+    )
+    for is_broken in (True, False):
+        dash.page.evaluate("(is) => { window.isBroken = is; }", is_broken)
+        alert.get_by_role("button", name="Try again").click()
+        expect(alert).to_have_count(int(is_broken))
+    window = Span(now_ms() - 5 * MINUTE_MS, now_ms())
+    part = Span(window.start + MINUTE_MS, window.end - MINUTE_MS)
+    dash.wait_until(lambda: coloured(dash, "latency", part, window) > 0.9, "the chart")
 
 
 def test_a_panel_that_failed_is_there_again_without_anybody_pressing_a_button(

@@ -1,4 +1,4 @@
-import { type RefObject, useEffect, useLayoutEffect, useRef } from "react";
+import { type RefObject, useEffect, useLayoutEffect, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Span } from "../lib/time";
@@ -41,6 +41,8 @@ export function Plot(props: Props) {
   const later = useRef<ReturnType<typeof setTimeout>>(undefined);
   const latest = useRef(props);
   latest.current = props;
+  const [failure, setFailure] = useState<{ readonly error: unknown } | null>(null);
+  if (failure) throw failure.error;
 
   /**
    * Show what there is to show. What is out of sight comes after what is in it where there is another
@@ -51,16 +53,16 @@ export function Plot(props: Props) {
     if (size.current === null) return;
     const decision = decide(shown.current, latest.current);
     if (latest.current.isSeen) show(decision);
-    else if (decision === "create") later.current = setTimeout(show, LATER_MS, decision);
+    else if (decision === "create")
+      later.current = setTimeout(() => besideReact(() => show(decision)), LATER_MS);
   }
-  const latestCatchUp = useRef(catchUp);
-  latestCatchUp.current = catchUp;
+  const onSize = useRef(catchUp);
+  onSize.current = () => besideReact(catchUp);
   useLayoutEffect(catchUp);
 
   /** The chart is made again only where its shape has changed. */
   function show(decision: Decision): void {
     const { shape, data, span, options } = latest.current;
-    shown.current = { shape, data, span };
     if (decision === "update") {
       chart.current?.batch(() => {
         chart.current?.setData(data, false);
@@ -73,6 +75,16 @@ export function Plot(props: Props) {
       made.hooks = { ...made.hooks, setCursor: [...(made.hooks?.setCursor ?? []), point] };
       chart.current = new uPlot(made, data, element.current);
       tooltip.current = new Tooltip(chart.current);
+    }
+    shown.current = { shape, data, span };
+  }
+
+  /** Do what React does not know of; what fails there is the panel's to tell, too. */
+  function besideReact(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      setFailure({ error });
     }
   }
 
@@ -94,7 +106,7 @@ export function Plot(props: Props) {
         height: Math.max(Math.round(height), 1),
       };
       const u = chart.current;
-      if (!u) latestCatchUp.current();
+      if (!u) onSize.current();
       else if (u.width !== size.current.width || u.height !== size.current.height)
         u.setSize(size.current);
     });

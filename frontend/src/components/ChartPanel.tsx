@@ -128,6 +128,7 @@ const ChartCard = memo(function ChartCard(props: CardProps) {
             icon="image"
             title="Save as PNG"
             label={`${panel.title}: save as PNG`}
+            isDisabled={!isAnswered}
             onClick={() => {
               const { title, unit } = panel;
               const legend = legendOf(spec.lines, colours.ink, colours.muted);

@@ -7,11 +7,12 @@ interface Props {
   /** The same for screen readers, which do not see where the button is. */
   readonly label: string;
   readonly isPressed?: boolean;
+  readonly isDisabled?: boolean;
   readonly onClick: () => void;
 }
 
 /** A small button without words. */
-export function IconButton({ icon, title, label, isPressed, onClick }: Props) {
+export function IconButton({ icon, title, label, isPressed, isDisabled, onClick }: Props) {
   return (
     <button
       type="button"
@@ -19,6 +20,7 @@ export function IconButton({ icon, title, label, isPressed, onClick }: Props) {
       title={title}
       aria-label={label}
       aria-pressed={isPressed}
+      disabled={isDisabled}
       onClick={onClick}
     >
       <Icon name={icon} />

@@ -100,6 +100,7 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
             icon="image"
             title="Save as PNG"
             label={`${TITLE}: save as PNG`}
+            isDisabled={history.question === null}
             onClick={savePng}
           />
         </>

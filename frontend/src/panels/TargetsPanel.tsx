@@ -18,14 +18,13 @@ export function TargetsPanel() {
   const polled = useTargets();
   const card = useRef<HTMLElement>(null);
   const isSeen = useIsSeen(card);
-  // Out of sight, only another state is news: new times would have the page laid out for nobody.
-  const told = useRef(polled);
-  if (isSeen || stateIn(polled) !== stateIn(told.current)) told.current = polled;
-  const { data, error, refresh } = told.current;
   // Times ago are those of the answer: counted on at every tick, they would have it laid out anew.
   // biome-ignore lint/correctness/useExhaustiveDependencies: see above
-  const answeredAt = useMemo(() => live.drawnAt, [live, data]);
-  return <TargetsCard {...{ data, error, refresh, variants, card, now: answeredAt }} />;
+  const now = useMemo(() => live.drawnAt, [live, polled.data]);
+  // Out of sight, only another state is news: new times would have the page laid out for nobody.
+  const told = useRef({ ...polled, now });
+  if (isSeen || stateIn(polled) !== stateIn(told.current)) told.current = { ...polled, now };
+  return <TargetsCard {...told.current} variants={variants} card={card} />;
 }
 
 /** How targets are, without when they were asked. */
