@@ -69,6 +69,9 @@ COARSE_MS = 10 * SECOND_MS
 COARSE_FROM_MS = 8 * HOUR_MS
 FINE_FROM_MS = 70 * MINUTE_MS
 
+#: A live chart's window moves on by so much at once, and is ahead of the time by less.
+LONGEST_REST_MS = 10_000
+
 CODES = ("200", "404", "429", "500", "529")
 BUCKETS = ("0.25", "0.5", "1", "2.5", "10", "+Inf")
 
@@ -658,13 +661,18 @@ class Shown(NamedTuple):
     step_ms: int
     rows: Mapping[str, Mapping[int, Row]]  # by variant and time
     plain: Mapping[str, Sequence[Row]]  # by variant, not in bins
+    is_live: bool
 
-    def times(self, is_live: bool) -> list[int]:
-        """The times at which a chart has to have rows; a live one's newest two still grow."""
-        last = self.window.end - (3 if is_live else 1) * self.step_ms + 1
-        return sorted(
-            {t for rows in self.rows.values() for t in rows if self.window.start <= t <= last}
-        )
+    def times(self) -> list[int]:
+        """The times at which a chart whose file has just been saved has to have rows.
+
+        A live one's newest two still grow. Its oldest leave with the window, which has moved on.
+        """
+        first, last = self.window.start, self.window.end - self.step_ms + 1
+        if self.is_live:
+            first += now_ms() - self.window.end + LONGEST_REST_MS
+            last -= 2 * self.step_ms
+        return sorted({t for rows in self.rows.values() for t in rows if first <= t <= last})
 
 
 def close(told: float | None, value: float | None, tolerance: float = 1e-9) -> bool:
@@ -685,28 +693,29 @@ def wrong_values(
     return "; ".join(wrong[:3])
 
 
-def check_lines(dash: Dashboard, shown: Shown, is_live: bool) -> None:
+def check_lines(dash: Dashboard, shown: Shown) -> None:
     """Compare all values of all charts of lines with the API's."""
-    times = shown.times(is_live)
-    assert len(times) > 50, "there is too little to compare"
     for panel, lines in CHART_FIELDS.items():
         columns = cells(dash.table(panel))
+        times = shown.times()
+        assert len(times) > 50, "there is too little to compare"
         for variant in VARIANTS:
             for label, field in lines.items():
                 told = columns[f"{variant} {label}"]
                 expected = {t: row[field] for t, row in shown.rows[variant].items()}
                 surplus = {t for t, n in told.items() if n is not None} - set(expected)
-                surplus = {t for t in surplus if shown.window.start <= t <= times[-1]}
+                surplus = {t for t in surplus if times[0] <= t <= times[-1]}
                 assert not surplus, f"{panel} has {variant} {label} at {surplus}, the API has not"
                 wrong = wrong_values(told, expected.get, times)
                 assert not wrong, f"{panel}, {variant} {label}: {wrong}"
 
 
-def check_codes(dash: Dashboard, shown: Shown, is_live: bool) -> None:
+def check_codes(dash: Dashboard, shown: Shown) -> None:
     columns = cells(dash.table("requests"))
+    times = shown.times()
     for variant in VARIANTS:
         rows = shown.rows[variant]
-        seen = [rows[t]["status_code_rates"] for t in shown.times(is_live) if t in rows]
+        seen = [rows[t]["status_code_rates"] for t in times if t in rows]
         for code in {code for rates in seen for code in rates or ()}:
             told = columns[f"{variant} {code}"]
 
@@ -714,19 +723,20 @@ def check_codes(dash: Dashboard, shown: Shown, is_live: bool) -> None:
                 rates = rows[t]["status_code_rates"] if t in rows else None
                 return None if rates is None else rates.get(code, 0)
 
-            wrong = wrong_values(told, rate, shown.times(is_live))
+            wrong = wrong_values(told, rate, times)
             assert not wrong, f"requests with {code} of {variant}: {wrong}"
 
 
-def check_buckets(dash: Dashboard, shown: Shown, is_live: bool) -> None:
+def check_buckets(dash: Dashboard, shown: Shown) -> None:
     table = dash.table("heat-map")
+    times = shown.times()
     told = {
         (variant, time_of(at)): dict(zip(table.header[2:], map(float, counts), strict=True))
         for at, variant, *counts in table.rows
     }
     assert len(told) == len(table.rows), "a row is double"
     for variant in VARIANTS:
-        for t in shown.times(is_live):
+        for t in times:
             row = shown.rows[variant].get(t)
             counts = row and row["latency_buckets"]
             if counts is None:
@@ -737,14 +747,14 @@ def check_buckets(dash: Dashboard, shown: Shown, is_live: bool) -> None:
             assert found == expected, f"the latency distribution of {variant} at {t}"
 
 
-def check_events(dash: Dashboard, shown: Shown, is_live: bool, first_ms: int) -> None:
+def check_events(dash: Dashboard, shown: Shown, first_ms: int) -> None:
     """Compare events per minute with what the totals grew by in the minute up to each row."""
     for panel, lines in EVENT_LINES.items():
         columns = cells(dash.table(panel))
         for variant in VARIANTS:
             for label, field in lines.items():
                 expected = per_minute(shown, variant, field)
-                times = [t for t in shown.times(is_live) if t in expected and t >= first_ms]
+                times = [t for t in shown.times() if t in expected and t >= first_ms]
                 assert len(times) > 50, "there is too little to compare"
                 wrong = wrong_values(columns[f"{variant} {label}"], expected.__getitem__, times)
                 assert not wrong, f"{panel}, {variant} {label} per minute: {wrong}"
@@ -782,7 +792,7 @@ FIXED: list[Any] = [
 ]
 
 
-def shown_at(past: Past, window: Span, step_ms: int) -> Shown:
+def shown_at(past: Past, window: Span, step_ms: int, *, is_live: bool = False) -> Shown:
     plain: dict[str, list[Row]] = {}
     for variant in VARIANTS:
         # Bins begin within the window, and they and their first minute are whole.
@@ -793,7 +803,7 @@ def shown_at(past: Past, window: Span, step_ms: int) -> Shown:
             span = Span(window.start - 2 * MINUTE_MS, window.end + step_ms)
             plain[variant] = snapshots(past.zaidash, variant, span)
     rows = {variant: bins(plain[variant], step_ms) for variant in VARIANTS}
-    return Shown(window, step_ms, rows, plain)
+    return Shown(window, step_ms, rows, plain, is_live)
 
 
 @pytest.mark.parametrize("window", FIXED)
@@ -804,10 +814,10 @@ def test_every_value_of_every_chart_is_the_apis(
     dash = open_page(past.zaidash, f"?start={span.start}&end={span.end}")
     dash.wait_drawn()
     shown = shown_at(past, span, window.step_ms)
-    check_lines(dash, shown, is_live=False)
-    check_codes(dash, shown, is_live=False)
-    check_buckets(dash, shown, is_live=False)
-    check_events(dash, shown, is_live=False, first_ms=span.start + MINUTE_MS)
+    check_lines(dash, shown)
+    check_codes(dash, shown)
+    check_buckets(dash, shown)
+    check_events(dash, shown, first_ms=span.start + MINUTE_MS)
 
 
 LIVE: list[Any] = [
@@ -826,14 +836,11 @@ def test_every_value_of_every_live_chart_is_the_apis(
     opened_at = now_ms()
     if step_ms < MINUTE_MS:  # so that some of it came live, and bins grew
         dash.wait_until(lambda: now_ms() > opened_at + 3_000, "some ticks")
-    before = Span(now_ms() - length_ms, now_ms())
-    # Bins begin after the window does, and the files are saved later, which a busy machine makes
-    # much later: what has left the window by then is in none of them.
-    window = Span(before.start + MINUTE_MS, before.end)
-    shown = shown_at(past, window, step_ms)
-    check_lines(dash, shown, is_live=True)
-    check_codes(dash, shown, is_live=True)
-    check_buckets(dash, shown, is_live=True)
+    now = now_ms()
+    shown = shown_at(past, Span(now - length_ms, now), step_ms, is_live=True)
+    check_lines(dash, shown)
+    check_codes(dash, shown)
+    check_buckets(dash, shown)
 
 
 def test_the_first_minute_of_a_window_counts_events_like_every_other(
@@ -843,7 +850,7 @@ def test_the_first_minute_of_a_window_counts_events_like_every_other(
     dash = open_page(past.zaidash, f"?start={span.start}&end={span.end}")
     dash.wait_drawn()
     shown = shown_at(past, span, SECOND_MS)
-    check_events(dash, shown, is_live=False, first_ms=span.start)
+    check_events(dash, shown, first_ms=span.start)
 
 
 def test_a_week_that_is_mostly_empty_shows_what_there_is(open_page: OpenPage, past: Past) -> None:
