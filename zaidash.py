@@ -4933,7 +4933,7 @@ class Demo:
     """Two simulated proxies on loopback, and a week of what they did in a temporary database."""
 
     HISTORY_S = 7 * 86_400
-    FINE_S = 3_600
+    FINE_S = 4_500.0  # of the snapshots: an hour, for a quarter of an hour after the start too
 
     def __init__(self, config: Config) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="zaidash-demo-")
@@ -4950,7 +4950,7 @@ class Demo:
             config,
             targets=tuple(TargetSpec(name, f"{url}/{name}/metrics") for name in self.proxies),
             db_path=Path(self._folder.name) / "demo.db",
-            retention_5s_s=min(config.retention_5s_s, 1.25 * self.FINE_S),
+            retention_5s_s=min(config.retention_5s_s, self.FINE_S),
         )
 
     def start(self) -> None:
@@ -4962,7 +4962,7 @@ class Demo:
         self._folder.cleanup()
 
     def fill(self, store: Store) -> None:
-        """A minute a row for a week, and a row every tick for the last hour of it."""
+        """A minute a row for a week, and then a row every tick for as long as they are kept."""
         log.getChild("storage").info("making up a week of history")
         fine_s = (time.time() - self.FINE_S) // 60 * 60
         store.fill(self._rows(fine_s - self.HISTORY_S, lambda: fine_s, 60.0), "metrics_1m")
