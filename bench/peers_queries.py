@@ -19,6 +19,7 @@ POINTS = 700
 #: Fields that the page fetches together; `FIELD_GROUPS` of `frontend/src/panels/spec.ts`.
 FIELD_GROUPS: Mapping[str, Sequence[str]] = {
     "numbers": (
+        "elapsed_s",
         "req_rate",
         "token_rate_in",
         "token_rate_out",

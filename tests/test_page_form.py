@@ -55,7 +55,7 @@ from needs import needed_module
 from support import Zaidash, get
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, ViewportSize
 
 pytest_plugins = ["browser", "desk"]
 
@@ -390,10 +390,31 @@ def test_a_narrow_screen_shows_everything_without_scrolling_sideways(
         (tip,) = desk.dash.wait_until(lambda: tooltips(desk), "a tooltip")
         assert tip["isInside"], panel
         assert_fits(desk)
+    desk.press("compare with before")
+    desk.settle()
+    desk.hover("tokens", 0.95)
+    (tip,) = desk.dash.wait_until(lambda: tooltips(desk), "a tooltip")
+    assert len(tip["rows"][0]) == 5, "a time, and two columns of either variant"
+    assert tip["isInside"]
+    assert_fits(desk)
     desk.page.mouse.move(1, 1)
     desk.key("?")
     desk.page.get_by_role("dialog").get_by_role("button", name="Close").click(trial=True)
     assert_fits(desk)
+
+
+@pytest.mark.parametrize("screen", [NARROW, WIDE], ids=["narrow", "wide"])
+def test_many_variants_with_long_names_fit_on_a_screen(
+    open_desk: OpenDesk, screen: ViewportSize
+) -> None:
+    names = ["production", "canary", "blue", "green", "x" * 64]
+    with serving(names) as (zaidash, _):
+        desk = open_desk(zaidash, "?range=5m", viewport=screen)
+        expect(desk.dash.tile("requests", names[-1])).to_contain_text("/s")
+        assert_fits(desk)
+        desk.press(names[-1])
+        desk.settle()
+        assert_fits(desk)
 
 
 #: What is wrong with the grid of key figures: rows that end early, figures that are cut off.

@@ -1,5 +1,6 @@
 import { hasInEach, parseAnswer } from "../lib/answer";
 import type { Slice } from "../lib/plan";
+import { RANGES, rangeMs } from "../lib/time";
 import type { Columns, Config, Field, Health, Snapshot, Summary, TargetReport } from "./types";
 
 /** How long an answer may take. */
@@ -104,7 +105,9 @@ export function fetchSummary(
   signal?: AbortSignal,
 ): Promise<Readonly<Record<string, Summary>>> {
   const { variant, lengthMs, end } = window;
-  const time = end === null ? { range: `${lengthMs / 1000}s` } : { start: end - lengthMs + 1, end };
+  // By its name a range is answered even where nothing is kept for so long.
+  const range = RANGES.find(({ key }) => rangeMs(key) === lengthMs)?.key ?? `${lengthMs / 1000}s`;
+  const time = end === null ? { range } : { start: end - lengthMs + 1, end };
   return getJson(
     "api/summary",
     { variant: variant ?? "all", ...time },

@@ -7,7 +7,7 @@ interface Props {
 
 /** What is wrong, in words: targets that are down, storage that does not take anything. */
 export function Banners({ isOutdated }: Props) {
-  const { readiness } = useBoard();
+  const { readiness, summaryError } = useBoard();
   const targets = useTargets();
   const reports = targets.data ?? [];
   const down = reports.filter(({ health }) => health === "down");
@@ -16,6 +16,11 @@ export function Banners({ isOutdated }: Props) {
     <div aria-live="polite" className="grid gap-2 empty:hidden">
       {readiness.error !== null && (
         <Banner kind="critical">zaidash does not answer: {readiness.error}</Banner>
+      )}
+      {summaryError !== null && readiness.error === null && (
+        <Banner kind="warning">
+          Totals of the window and changes are missing or old: {summaryError}
+        </Banner>
       )}
       {storage.map((reason) => (
         <Banner key={reason} kind="critical">

@@ -38,7 +38,7 @@ export const Legend = memo(function Legend({ panel, series }: Props) {
               }
             >
               <span
-                className={`size-2.5 rounded-xs border ${isHidden ? "opacity-40" : ""}`}
+                className={`swatch size-2.5 rounded-xs border ${isHidden ? "opacity-40" : ""}`}
                 style={{
                   borderColor: colour,
                   backgroundColor: isHidden ? "transparent" : colour,
@@ -51,7 +51,7 @@ export const Legend = memo(function Legend({ panel, series }: Props) {
       })}
       {variants.length > 1 &&
         variants.map((variant) => (
-          <li key={variant} className="ml-2 flex items-center gap-1.5 text-muted">
+          <li key={variant} className="name ml-2 flex items-center gap-1.5 text-muted">
             <DashSwatch index={config.variants.indexOf(variant)} />
             {variant}
           </li>

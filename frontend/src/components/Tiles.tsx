@@ -75,7 +75,7 @@ function TileRow({ tile, variant }: { readonly tile: TileSpec; readonly variant:
   return (
     <div className="relative mt-1" data-variant={variant}>
       {variants.length > 1 && (
-        <p className="flex items-center gap-1.5 text-[11px] text-muted">
+        <p className="name flex items-center gap-1.5 text-[11px] text-muted">
           <DashSwatch index={index} />
           {variant}
         </p>
@@ -197,7 +197,7 @@ function Comparison() {
         const parts = compareTotals(summaries?.get(variant), summaries?.get(first));
         return (
           <section key={variant} className="mb-1">
-            <h2 className="text-xs font-medium text-muted">
+            <h2 className="name text-xs font-medium text-muted">
               {variant} against {first}
             </h2>
             <dl className="mt-1 grid grid-cols-[auto_1fr] gap-x-3 min-[140rem]:flex min-[140rem]:gap-x-2">

@@ -112,6 +112,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
     histories,
     before: view.isComparing ? { numbers: numbersBefore, codes: codesBefore } : {},
     summaries: isGone ? null : summaries,
+    summaryError: isGone ? null : summary.error,
     readiness,
   };
 }

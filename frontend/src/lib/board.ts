@@ -28,6 +28,8 @@ export interface Board extends Choices {
   readonly before: Readonly<Partial<Record<FieldGroup, History>>>;
   /** By variant; null until they are known. */
   readonly summaries: ReadonlyMap<string, Summary> | null;
+  /** Why the last request for them failed. */
+  readonly summaryError: string | null;
   /** Why the service is not ready, an empty list where it is. */
   readonly readiness: Polled<readonly string[]>;
 }

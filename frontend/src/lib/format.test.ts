@@ -52,7 +52,7 @@ describe("three significant digits", () => {
   });
 
   it("stay true to the value within half of the last of them", () => {
-    for (let exponent = -3; exponent < 3; exponent += 0.01) {
+    for (let exponent = -5; exponent < 3; exponent += 0.01) {
       const value = 10 ** exponent;
       const text = significant(value);
       expect(Math.abs(Number(text) / value - 1)).toBeLessThan(0.00501);

@@ -10,10 +10,10 @@ export function significant(value: number): string {
   const size = Math.abs(value);
   if (size >= 999.5) return String(Math.round(value));
   const rounded = Number(value.toPrecision(3));
-  // Crumbs such as 1.2e-9 say nothing a reader could use.
-  if (Math.abs(rounded) < 0.0005) return value < 0 ? "−0" : "0";
+  // Crumbs such as 1.2e-9 say nothing a reader could use; one event in a day is 0.0000116/s.
+  if (Math.abs(rounded) < 0.000005) return value < 0 ? "−0" : "0";
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(rounded))));
-  return rounded.toFixed(Math.min(digits, 5)).replace("-", "−");
+  return rounded.toFixed(Math.min(digits, 7)).replace("-", "−");
 }
 
 function scaled(value: number, step: number, units: readonly string[], gap: string): string {

@@ -240,10 +240,18 @@ describe("extent and last value", () => {
 describe("events per minute", () => {
   const FIELD = "rate_limit_rejection_rate";
 
-  function timelineOf(rates: readonly Value[], stepMs = 5000, times?: readonly number[]): Timeline {
-    const timeline = new Timeline([FIELD], stepMs, stepMs, GAP_TICKS * stepMs);
+  function timelineOf(
+    rates: readonly Value[],
+    stepMs = 5000,
+    times?: readonly number[],
+    seconds?: readonly number[],
+  ): Timeline {
+    const timeline = new Timeline(["elapsed_s", FIELD], stepMs, stepMs, GAP_TICKS * stepMs);
     const timestamp = times ? [...times] : rates.map((_, i) => 1_000_000 + i * stepMs);
-    timeline.load({ timestamp, [FIELD]: [...rates] });
+    const elapsed_s = rates.map((rate, i) =>
+      rate === null ? null : (seconds?.[i] ?? stepMs / 1000),
+    );
+    timeline.load({ timestamp, elapsed_s, [FIELD]: [...rates] });
     return timeline;
   }
 
@@ -260,6 +268,17 @@ describe("events per minute", () => {
     values.forEach((value, i) => {
       expect(value).toBeCloseTo(i >= 20 && i < 32 ? 1 : 0, 9);
     });
+  });
+
+  it("are all that happened while scrapes failed", () => {
+    // Nothing for 30 s, no answer for 10 s in which 60 things happen, and nothing again.
+    const times = [...new Array(30).keys(), 40, 41, 42].map((s) => 1_000_000 + s * 1000);
+    const rates = [...new Array(30).fill(0), 60 / 11, 0, 0];
+    const seconds = [...new Array(30).fill(1), 11, 1, 1];
+    const values = perMinute(timelineOf(rates, 1000, times, seconds), FIELD);
+    expect(values[29]).toBe(0);
+    // As many seconds are known as have passed: of a minute it is 60 times 60 through these.
+    expect(values[32]).toBeCloseTo((60 / 43) * 60, 9);
   });
 
   it("are exactly zero again when the minute has passed, in the CSV too", () => {
@@ -316,11 +335,17 @@ describe("events per minute", () => {
       rates.map((rate, i) => ({
         timestamp: 1_000_000 + i * 5000,
         variant: "production",
+        elapsed_s: 5,
         [FIELD]: rate,
         rate_limit_rejections: withTotals ? (totals[i] ?? null) : null,
       }));
     const [restarted, steady] = [true, false].map((withTotals) => {
-      const timeline = new Timeline([FIELD, "rate_limit_rejections"], 5000, 5000, 12_500);
+      const timeline = new Timeline(
+        ["elapsed_s", FIELD, "rate_limit_rejections"],
+        5000,
+        5000,
+        12_500,
+      );
       timeline.append(snapshots(withTotals));
       return perMinute(timeline, FIELD);
     });

@@ -122,30 +122,30 @@ export function pick(objects: readonly (ByKey | null)[], key: string): Value[] {
 
 /**
  * Events per minute, from their rates per second: at every row those of the minute up to it, so
- * that a single event is not drawn as twelve per minute for five seconds.
+ * that a single event is not drawn as twelve per minute for five seconds. A rate counts by the time
+ * it covers: the row after missed scrapes tells of all of them.
  */
 export function perMinute(timeline: Timeline, field: NumberField): Value[] {
   const { times } = timeline;
   const rates = timeline.numbers(field);
-  let [first, sum, count, busy] = [0, 0, 0, 0];
+  const seconds = timeline.numbers("elapsed_s");
+  let [first, events, covered, busy] = [0, 0, 0, 0];
+  const count = (row: number, sign: 1 | -1) => {
+    const [rate, elapsed] = [rates[row] ?? null, seconds[row] ?? null];
+    if (rate === null || elapsed === null) return;
+    events += sign * rate * elapsed;
+    covered += sign * elapsed;
+    if (rate > 0) busy += sign;
+  };
   return rates.map((rate, i) => {
-    if (rate !== null) {
-      sum += rate;
-      count += 1;
-      if (rate > 0) busy += 1;
-    }
+    count(i, 1);
     while ((times[first] ?? 0) <= (times[i] ?? 0) - MINUTE_MS) {
-      const gone = rates[first] ?? null;
-      if (gone !== null) {
-        sum -= gone;
-        count -= 1;
-        if (gone > 0) busy -= 1;
-      }
+      count(first, -1);
       first += 1;
     }
     // What is left of an addition and its opposite is a crumb.
-    if (busy === 0) sum = 0;
-    return rate === null ? null : (sum / count) * 60;
+    if (busy === 0) events = 0;
+    return rate === null || covered <= 0 ? null : (events / covered) * 60;
   });
 }
 

@@ -2,11 +2,12 @@ import { describe, expect, it } from "vitest";
 import { MINUTE_KEYS } from "./minutes";
 import { generator } from "./random";
 import { THEMES } from "./theme";
-import { RANGES } from "./time";
+import { DAY_MS, RANGES } from "./time";
 import {
   DEFAULT_VIEW,
   formatView,
   isStep,
+  keptOf,
   parseView,
   SHORTEST_MS,
   spanOf,
@@ -134,6 +135,13 @@ describe("the address", () => {
       variant: "canary",
     });
   });
+
+  it("keeps a time that only a clock in another time zone takes for the future", () => {
+    const inHours = (hours: number) => String(NOW + hours * 3_600_000);
+    expect(parseView(`?paused=${inHours(14)}`, NOW).pausedAt).toBe(NOW + 14 * 3_600_000);
+    expect(parseView(`?start=${inHours(14)}&end=${inHours(15)}`, NOW).window).not.toBeNull();
+    expect(parseView(`?paused=${inHours(25)}`, NOW)).toEqual(DEFAULT_VIEW);
+  });
 });
 
 describe("the back button", () => {
@@ -178,6 +186,28 @@ describe("the time shown", () => {
     const window = { start: 1000, end: 20_000 };
     expect(spanOf({ ...DEFAULT_VIEW, window }, NOW)).toEqual({ ...window, isLive: false });
     expect(spanOf({ ...DEFAULT_VIEW, window, pausedAt: 5 }, NOW).end).toBe(20_000);
+  });
+});
+
+describe("the part of a span that is kept", () => {
+  const KEPT_MS = 7 * DAY_MS;
+  const oldest = NOW - KEPT_MS;
+
+  it("begins no sooner than what is kept, and a minute for its sake", () => {
+    const { start, end } = keptOf({ start: 0, end: NOW }, NOW, KEPT_MS);
+    expect(start).toBe(oldest - 60_000);
+    expect(end).toBe(NOW);
+    expect(keptOf({ start: NOW - 5000, end: NOW }, NOW, KEPT_MS).start).toBe(NOW - 5000);
+  });
+
+  it.each([
+    ["an hour of long ago", { start: oldest - 2 * DAY_MS, end: oldest - 2 * DAY_MS + 3_600_000 }],
+    ["the first seconds there were", { start: 100, end: 20_000 }],
+  ])("holds nothing of %s, and is over before what there is begins", (_, span) => {
+    const { start, end } = keptOf(span, NOW, KEPT_MS);
+    expect(end).toBeLessThan(oldest - 60_000);
+    expect(end - start).toBeLessThanOrEqual(60_000);
+    expect(start).toBeGreaterThan(3_600_000); // what is asked for begins up to an hour before
   });
 });
 

@@ -1,6 +1,6 @@
 import { MINUTE_KEYS, NEWEST_FIRST, type Sorting } from "./minutes";
 import { THEMES, type ThemeChoice } from "./theme";
-import { MINUTE_MS, RANGES, type RangeKey, rangeMs, type Span } from "./time";
+import { DAY_MS, MINUTE_MS, RANGES, type RangeKey, rangeMs, type Span } from "./time";
 
 /** All the user has chosen: what the page's address holds, and nothing else. */
 export interface View {
@@ -38,8 +38,8 @@ export const DEFAULT_VIEW: View = {
 /** The least a window may be long: less holds no two ticks. */
 export const SHORTEST_MS = 10_000;
 
-/** How much this machine's clock may be behind the service's. */
-const CLOCK_ERROR_MS = 60_000;
+/** How much this machine's clock may be behind the service's, even one in another time zone. */
+const CLOCK_ERROR_MS = DAY_MS;
 
 /** The view in an address's query string; what makes no sense at `now` counts as not given. */
 export function parseView(search: string, now = Date.now()): View {
@@ -114,10 +114,15 @@ export function spanOf(view: View, now: number): Span & { readonly isLive: boole
   return { start: end - rangeMs(view.range), end, isLive: view.pausedAt === null };
 }
 
-/** The part of a span of which there may be something; nothing is kept for longer than `keptMs`. */
+/**
+ * The part of a span of which there may be something; nothing is kept for longer than `keptMs`. Of
+ * one that is older, a moment in which there is nothing: asked about it, the service says so.
+ */
 export function keptOf(span: Span, now: number, keptMs: number): Span {
   const oldest = now - keptMs - MINUTE_MS;
-  return { start: Math.max(span.start, oldest), end: Math.max(span.end, oldest) };
+  if (span.end >= oldest) return { start: Math.max(span.start, oldest), end: span.end };
+  const end = Math.max(span.end, DAY_MS); // what is asked about may begin before, but not before 1970
+  return { start: end - SHORTEST_MS, end };
 }
 
 /** A window around what was dragged over, rounded to seconds and no shorter than can be shown. */

@@ -113,7 +113,7 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
           return (
             <div key={variant} className="flex min-h-0 flex-1 flex-col">
               {timelines.length > 1 && (
-                <p className="mt-1 flex items-center gap-1.5 text-xs text-muted">
+                <p className="name mt-1 flex items-center gap-1.5 text-xs text-muted">
                   <DashSwatch index={config.variants.indexOf(variant)} />
                   {variant}
                 </p>

@@ -7,6 +7,7 @@ import type { Timeline, Value } from "../lib/timeline";
 /** Fields that are fetched together: a group that fails takes its panels along, and no others. */
 export const FIELD_GROUPS = {
   numbers: [
+    "elapsed_s",
     "req_rate",
     "token_rate_in",
     "token_rate_out",
