@@ -1269,7 +1269,11 @@ def test_a_page_left_open_keeps_no_more_rows_than_its_window_has(
         dash = open_page(zaidash, "?range=5m&panel=concurrency")
         dash.wait_drawn()
         window = 5 * MINUTE_MS // tick_ms
-        assert abs(len(times_in(dash)) - window) <= 20
+        shown, now = len(times_in(dash)), now_ms()
+        # All there are: the service took a moment to start, which a busy machine makes a long one.
+        there = len(snapshots(zaidash, "production", Span(now - 5 * MINUTE_MS, now)))
+        assert abs(shown - there) <= 20
+        assert there > 0.8 * window
         before = longest_array(dash)
         # The minute before the window stays: what is told per minute looks back that far.
         window += MINUTE_MS // tick_ms
