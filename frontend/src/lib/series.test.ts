@@ -277,7 +277,7 @@ describe("events per minute", () => {
     const seconds = [...new Array(30).fill(1), 11, 1, 1];
     const values = perMinute(timelineOf(rates, 1000, times, seconds), FIELD);
     expect(values[29]).toBe(0);
-    // As many seconds are known as have passed: of a minute it is 60 times 60 through these.
+    // Where less than a minute is known, it is told as if all of the minute had been like that.
     expect(values[32]).toBeCloseTo((60 / 43) * 60, 9);
   });
 
