@@ -878,6 +878,8 @@ def test_all_targets_down_is_a_gap_and_not_a_zero() -> None:
         one, two = (stack.enter_context(Target()) for _ in range(2))
         with watch(f"{one.url},production={two.url}") as watched:
             watched.wait_for(2)
+            # A replica that answered late is missing from its tick: it has half the requests.
+            eventually(lambda: watched.snapshots()[-1].get("requests_2xx") == 200, PATIENCE_S)
             one.reply = two.reply = says(answer(b"", status="500 Broken"))
             eventually(
                 lambda: all(r.health == "down" for r in watched.reports().values()), PATIENCE_S
@@ -890,7 +892,7 @@ def test_all_targets_down_is_a_gap_and_not_a_zero() -> None:
                 )
             )
             assert len(watched.snapshots()) == count
-            assert [s.get("requests_2xx") for s in watched.snapshots()] == [200] * count
+            assert {s.get("requests_2xx") for s in watched.snapshots()} <= {100, 200}
 
 
 # --------------------------------------------------------------------------------------
