@@ -408,9 +408,13 @@ def test_many_variants_with_long_names_fit_on_a_screen(
     open_desk: OpenDesk, screen: ViewportSize
 ) -> None:
     names = ["production", "canary", "blue", "green", "x" * 64]
-    with serving(names) as (zaidash, _):
+    with serving(names) as (zaidash, proxies):
         desk = open_desk(zaidash, "?range=5m", viewport=screen)
         expect(desk.dash.tile("requests", names[-1])).to_contain_text("/s")
+        assert_fits(desk)
+        for proxy in proxies:
+            proxy.stop_serving()
+        expect(desk.page.get_by_text(f"{names[-1]} target")).to_be_visible()
         assert_fits(desk)
         desk.press(names[-1])
         desk.settle()

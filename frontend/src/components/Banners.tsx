@@ -61,7 +61,7 @@ function Banner(props: {
       className={`flex gap-2 rounded-md px-3 py-1.5 ${kind === "critical" ? "bg-critical text-critical-ink" : "bg-warning text-warning-ink"}`}
     >
       <span aria-hidden="true">{kind === "critical" ? "‼" : "▲"}</span>
-      <span className="min-w-0 break-words">{children}</span>
+      <span className="min-w-0 wrap-anywhere">{children}</span>
     </p>
   );
 }

@@ -19,7 +19,7 @@ export class ErrorBoundary extends Component<Props, { error: Error | null }> {
     return (
       <div role="alert" className="p-3 text-center">
         <p className="font-semibold text-critical-ink">{this.props.name} cannot be shown</p>
-        <p className="mb-2 text-muted">{error.message}</p>
+        <p className="mb-2 wrap-anywhere text-muted">{error.message}</p>
         <button type="button" className="button" onClick={() => this.setState({ error: null })}>
           Try again
         </button>

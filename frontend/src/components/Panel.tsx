@@ -105,7 +105,7 @@ function Overlay({ title, state }: { title: string; state: PanelState }) {
       {state.kind === "failed" ? (
         <div role="alert">
           <p className="font-semibold text-critical-ink">Failed</p>
-          <p className="mb-2 text-muted">{state.error}</p>
+          <p className="mb-2 wrap-anywhere text-muted">{state.error}</p>
           <button
             type="button"
             className="button"
