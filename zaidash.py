@@ -674,7 +674,7 @@ class Field(NamedTuple):
     """A row of FIELDS, from which the columns, statements, JSON, CSV and documentation follow.
 
     sql_type    INTEGER, REAL, or TEXT (JSON)
-    average     how rows become one: AVG, SUM, average_by_key or sum_by_key; nulls are left out
+    average     how rows become one, of _AVERAGES; nulls are left out
     derive      the value, asked of one variant's merged scrapes
     """
 
@@ -707,23 +707,23 @@ FIELDS = (
     Field("max_workers", "workers", "INTEGER", "AVG", lambda m: m.gauge("workers")),
     Field("worker_utilization", "0-1", "REAL", "AVG", lambda m: m.utilization()),
     Field("rate_limit_rps", "req/s", "REAL", "AVG", lambda m: m.gauge("rate_limit")),
-    Field("req_rate", "req/s", "REAL", "AVG", lambda m: m.rate("requests")),
-    Field("token_rate_in", "tokens/s", "REAL", "AVG", lambda m: m.rate("tokens", "input")),
-    Field("token_rate_out", "tokens/s", "REAL", "AVG", lambda m: m.rate("tokens", "output")),
-    Field("token_rate_cache_read", "tokens/s", "REAL", "AVG",
+    Field("req_rate", "req/s", "REAL", "RATE", lambda m: m.rate("requests")),
+    Field("token_rate_in", "tokens/s", "REAL", "RATE", lambda m: m.rate("tokens", "input")),
+    Field("token_rate_out", "tokens/s", "REAL", "RATE", lambda m: m.rate("tokens", "output")),
+    Field("token_rate_cache_read", "tokens/s", "REAL", "RATE",
           lambda m: m.rate("tokens", "cache_read")),
-    Field("token_rate_cache_write", "tokens/s", "REAL", "AVG",
+    Field("token_rate_cache_write", "tokens/s", "REAL", "RATE",
           lambda m: m.rate("tokens", "cache_write")),
     # What a chart needs of the totals above: those of a minute are averages, so a restart within it
     # or a replica that goes cannot be told from them any more.
-    Field("rate_limit_rejection_rate", "events/s", "REAL", "AVG", lambda m: m.rate("rejections")),
-    Field("rate_limit_adj_increase_rate", "events/s", "REAL", "AVG",
+    Field("rate_limit_rejection_rate", "events/s", "REAL", "RATE", lambda m: m.rate("rejections")),
+    Field("rate_limit_adj_increase_rate", "events/s", "REAL", "RATE",
           lambda m: m.rate("adjustments", "increase")),
-    Field("rate_limit_adj_decrease_rate", "events/s", "REAL", "AVG",
+    Field("rate_limit_adj_decrease_rate", "events/s", "REAL", "RATE",
           lambda m: m.rate("adjustments", "decrease")),
-    Field("upstream_error_rate", "events/s", "REAL", "AVG", lambda m: m.rate("upstream_errors")),
-    Field("retry_rate", "events/s", "REAL", "AVG", lambda m: m.rate("retries")),
-    Field("status_code_rates", "req/s by code", "TEXT", "average_by_key",
+    Field("upstream_error_rate", "events/s", "REAL", "RATE", lambda m: m.rate("upstream_errors")),
+    Field("retry_rate", "events/s", "REAL", "RATE", lambda m: m.rate("retries")),
+    Field("status_code_rates", "req/s by code", "TEXT", "RATE_BY_KEY",
           lambda m: m.rates_by_key("requests")),
     Field("error_rate_pct", "%", "REAL", "AVG", lambda m: m.error_rate_pct()),
     Field("latency_p50", "ms", "REAL", "AVG", lambda m: m.latency_ms(0.50)),
@@ -731,13 +731,13 @@ FIELDS = (
     Field("latency_p99", "ms", "REAL", "AVG", lambda m: m.latency_ms(0.99)),
     Field("request_size_avg", "bytes", "REAL", "AVG", lambda m: m.average("request_size")),
     Field("response_size_avg", "bytes", "REAL", "AVG", lambda m: m.average("response_size")),
-    Field("latency_buckets", "requests by le", "TEXT", "sum_by_key", lambda m: m.latency_buckets()),
+    Field("latency_buckets", "requests by le", "TEXT", "SUM_BY_KEY", lambda m: m.latency_buckets()),
 )  # fmt: skip
 
 FIELD_INDEX = {field.name: index for index, field in enumerate(FIELDS)}
 
-#: Larger numbers are taken for nonsense: their sums over a week would overflow into Infinity.
-_LARGEST = 1e300
+#: Larger numbers are taken for nonsense: products of two, added up, would overflow into Infinity.
+_LARGEST = 1e150
 
 
 def tidy(value: float, whole: bool) -> int | float | None:
@@ -757,7 +757,7 @@ def _tidy_value(field: Field, value: Value) -> Value:
     if value is None:
         return None
     if isinstance(value, dict):
-        whole = field.average == "sum_by_key"
+        whole = field.average == "SUM_BY_KEY"
         return {key: tidy(number, whole) or 0 for key, number in value.items()}
     return tidy(value, whole=field.sql_type == "INTEGER")
 
@@ -1458,35 +1458,40 @@ _NOT_OURS = (TypeError, ValueError, AttributeError, OverflowError, RecursionErro
 class _MergeByKey:
     """Base of two SQL aggregates over JSON objects of numbers, which SQLite cannot merge itself.
 
-    They are called for every row of a week, so a row's step is ``list.append`` itself, and many
-    are decoded in one go: half the time of a step that decodes.
+    They are called for every row of a week, so many are decoded in one go: half the time of a step
+    that decodes.
     """
 
     #: Texts decoded in one go; all of a week at once would take megabytes.
     AT_ONCE = 256
 
     def __init__(self) -> None:
-        self._texts: list[bytes | None] = []
-        self.step = self._texts.append
+        self._texts: list[bytes] = []
+        self._weights: list[float] = []
 
-    def _sum(self) -> tuple[dict[str, float], int]:
-        """The sums by key, and of how many rows; NULLs are left out."""
-        texts = [text for text in self._texts if text]
+    def step(self, text: bytes | None, weight: float = 1) -> None:
+        if text:
+            self._texts.append(text)
+            self._weights.append(weight)
+
+    def _sum(self) -> tuple[dict[str, float], float]:
+        """The sums by key, each number times its row's weight, and the sum of the weights."""
         sums: dict[str, float] = {}
-        count = 0
-        for first in range(0, len(texts), self.AT_ONCE):
-            some = texts[first : first + self.AT_ONCE]
+        total = 0.0
+        for first in range(0, len(self._texts), self.AT_ONCE):
+            some = self._texts[first : first + self.AT_ONCE]
+            weights = self._weights[first : first + self.AT_ONCE]
             try:
-                rows = json.loads(b"[%s]" % b",".join(some))
-                part = _sum_by_key(rows)
+                part = _sum_by_key(json.loads(b"[%s]" % b",".join(some)), weights)
                 if not all([abs(number) <= _LARGEST for number in part.values()]):
                     raise OverflowError
             except _NOT_OURS:
-                rows = [row for text in some if (row := _numbers_by_key(text)) is not None]
-                part = _sum_by_key(rows)
-            count += len(rows)
+                rows = [_numbers_by_key(text) for text in some]
+                weights = [0 if row is None else w for row, w in zip(rows, weights, strict=True)]
+                part = _sum_by_key([row or {} for row in rows], weights)
+            total += sum(weights)
             sums = _sum_by_key([sums, part]) if sums else part
-        return sums, count
+        return sums, total
 
 
 class SumByKey(_MergeByKey):
@@ -1498,21 +1503,23 @@ class SumByKey(_MergeByKey):
         return _encode(merged).decode() if rows else None
 
 
-class AverageByKey(_MergeByKey):
-    """``{"200":4}, {"200":2,"500":1}`` become ``{"200":3,"500":0.5}``: absent counts as 0."""
+class RateByKey(_MergeByKey):
+    """``{"200":4}`` of 1 s, ``{"200":2,"500":1}`` of 3 s become ``{"200":2.5,"500":0.75}``."""
 
     def finalize(self) -> str | None:
-        sums, rows = self._sum()
+        sums, seconds = self._sum()
         # As tidy() would have it, in a third of the time of that and an encoder.
-        means = [f"{_quoted(key)}:{number / rows:.12g}" for key, number in sums.items()]
-        return "{" + ",".join(means) + "}" if rows else None
+        means = [f"{_quoted(key)}:{number / seconds:.12g}" for key, number in sums.items()]
+        return "{" + ",".join(means) + "}" if seconds else None
 
 
-def _sum_by_key(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def _sum_by_key(
+    rows: Iterable[Mapping[str, float]], weights: Iterable[float] = itertools.repeat(1)
+) -> dict[str, float]:
     sums: dict[str, float] = {}
-    for row in rows:
+    for row, weight in zip(rows, weights, strict=False):
         for key, number in row.items():
-            sums[key] = sums[key] + number if key in sums else number
+            sums[key] = sums[key] + number * weight if key in sums else number * weight
     return sums
 
 
@@ -1649,9 +1656,8 @@ def _connect(uri: str, prepare: _Prepare, timeout_s: float = 1.0) -> sqlite3.Con
         uri, timeout=timeout_s, isolation_level=None, check_same_thread=False, uri=True
     )
     try:
-        # typeshed asks for one argument of a single type; both classes take bytes or None.
         connection.create_aggregate("sum_by_key", 1, SumByKey)  # type: ignore[arg-type]
-        connection.create_aggregate("average_by_key", 1, AverageByKey)  # type: ignore[arg-type]
+        connection.create_aggregate("rate_by_key", 2, RateByKey)  # type: ignore[arg-type]
         prepare(connection)
     except BaseException:
         connection.close()
@@ -2016,14 +2022,28 @@ def _select_list(fields: Iterable[Field], expression: Callable[[Field], str]) ->
     return ", ".join(["variant", "ts", *(f"{expression(f)} AS {f.name}" for f in fields)])
 
 
-def _averaged(rows: str, fields: Sequence[Field], step_ms: int, origin_ms: int = 0) -> str:
-    """The rows averaged within bins of one width, counted from an origin."""
+# What a rate counts for: the time it covers, so that their average times all of it is what was
+# counted. Next to nothing where nobody knows it, as in files of versions that did not keep it.
+_SECONDS = "max(ifnull(elapsed_s, 0), 1e-15)"
+# Of a text as bytes: what is no UTF-8 would fail before our code sees it.
+_AVERAGES = {
+    "SUM": "SUM({0})",
+    "AVG": "AVG({0})",
+    "RATE": f"TOTAL({{0}} * {_SECONDS}) / SUM({_SECONDS} + 0 * {{0}})",
+    "SUM_BY_KEY": "sum_by_key(CAST({0} AS BLOB))",
+    "RATE_BY_KEY": f"rate_by_key(CAST({{0}} AS BLOB), {_SECONDS})",
+}
+
+
+def _with_time(fields: Iterable[Field]) -> tuple[Field, ...]:
+    """The fields that rows need to be averaged."""
+    return tuple(dict.fromkeys([FIELDS[FIELD_INDEX["elapsed_s"]], *fields]))
+
+
+def _averaged(rows: str, fields: Iterable[Field], step_ms: int, origin_ms: int = 0) -> str:
+    """The rows, which have elapsed_s, averaged within bins of one width, counted from an origin."""
     bin_number = f"(ts - {origin_ms}) / {step_ms}"
-    averages = (
-        # Of a text as bytes: what is no UTF-8 would fail before our code sees it.
-        f"{f.average}({f'CAST({f.name} AS BLOB)' if f.sql_type == 'TEXT' else f.name}) AS {f.name}"
-        for f in fields
-    )
+    averages = (f"{_AVERAGES[f.average].format(f.name)} AS {f.name}" for f in fields)
     columns = ", ".join(["variant", f"{bin_number} * {step_ms} + {origin_ms} AS ts", *averages])
     return f"SELECT {columns} FROM ({rows}) GROUP BY variant, {bin_number}"
 
@@ -2363,10 +2383,13 @@ class _View(NamedTuple):
     def _rows(self, plan: _Plan, start_ms: int, end_ms: int) -> _Statement:
         """The statement for the rows of a slice, with its parameters."""
         query, is_averaged = plan.query, plan.query.points is not None
+        fields = _with_time(query.fields) if is_averaged else query.fields
         # Rows as they are go out as they are: to look at every value would take a third longer.
-        columns = _select_list(query.fields, _number_of if is_averaged else lambda f: f.name)
-        rows_of = self._snapshots if plan.table == "metrics_5s" else self._minutes
-        rows, parameters = rows_of(query, columns, start_ms, end_ms)
+        columns = _select_list(fields, _number_of if is_averaged else lambda f: f.name)
+        if plan.table == "metrics_5s":
+            rows, parameters = self._snapshots(query, columns, start_ms, end_ms)
+        else:
+            rows, parameters = self._minutes(query, fields, columns, start_ms, end_ms)
         if is_averaged:
             rows = _averaged(rows, query.fields, plan.step_ms, plan.origin_ms)
         return rows, parameters
@@ -2383,7 +2406,9 @@ class _View(NamedTuple):
             parameters += [(b"[%s]" % b",".join(waiting)).decode(), *parameters]
         return rows, parameters
 
-    def _minutes(self, query: Query, columns: str, start_ms: int, end_ms: int) -> _Statement:
+    def _minutes(
+        self, query: Query, fields: Sequence[Field], columns: str, start_ms: int, end_ms: int
+    ) -> _Statement:
         """The minutes stored, and those still to be averaged."""
         among = f"variant IN ({', '.join('?' * len(query.variants))})"
         if len(query.variants) > 1:
@@ -2394,9 +2419,10 @@ class _View(NamedTuple):
         first_ms = max(_minute(start_ms - 1) + _MINUTE_MS, self.over_ms["metrics_1m"])
         last_ms = _minute(end_ms) + _MINUTE_MS - 1
         if first_ms <= last_ms:
-            running, more = self._snapshots(query, columns, first_ms, last_ms)
+            needed = _select_list(_with_time(fields), _number_of)
+            running, more = self._snapshots(query, needed, first_ms, last_ms)
             running = f"SELECT * FROM ({running}) AS snapshot WHERE {_NOT_AVERAGED}"
-            rows += f" UNION ALL {_averaged(running, query.fields, _MINUTE_MS)}"
+            rows += f" UNION ALL {_averaged(running, fields, _MINUTE_MS)}"
             parameters += more
         return rows, parameters
 
@@ -2587,8 +2613,8 @@ class History:
     def summarize(self, query: Query) -> dict[str, Summary]:
         """Totals per variant over a window: rates times the time they cover, buckets added up.
 
-        From snapshots as far as they go back, since a minute's average rate times its seconds is
-        off where scrapes failed.
+        From snapshots as far as they go back: a window need not begin with a minute, nor does a
+        minute tell for how long a gauge was not seen.
         """
         found = {}
         with self.queries.time(), self._view() as view:

@@ -294,12 +294,11 @@ def predict_zaidash(
 
     The increases: percentiles, sizes, the error rate of a snapshot, and `/api/summary`, where a
     rate times the time it covers is the increase it was made from. And what the rates come to,
-    averaged over the snapshots, times the window (`/api/metrics`). Its first scrapes lie before
+    averaged by the time they cover, times the window (`/api/metrics`). Its first scrapes lie before
     every window.
     """
     counted, averaged = Counter(), Counter()  # type: ignore[var-annotated]
     ticks: set[int] = set()
-    parts: list[tuple[int, Totals]] = []
     for replica, scrapes in replicas.items():
         times = scrapes if flaws.missed_scrapes else fill_gaps(scrapes, interval_s)
         before_s: float | None = None
@@ -307,15 +306,15 @@ def predict_zaidash(
             tick = math.floor(at_s / interval_s + 0.001)
             ticks.add(tick)
             if before_s is not None and window.begin_s < tick * interval_s <= window.end_s:
-                grown = _grown(replica, before_s, at_s, is_immortal=not flaws.restarts)
-                parts.append((tick, grown))
+                _add(counted, _grown(replica, before_s, at_s, is_immortal=not flaws.restarts))
             before_s = at_s
-    inside = sorted(t for t in ticks if t * interval_s <= window.end_s)
-    elapsed = {b: b - a for a, b in pairwise(inside)}
-    snapshots = sum(1 for t in inside if t * interval_s > window.begin_s)
-    for tick, grown in parts:
-        _add(counted, grown)
-        _add(averaged, grown, window.seconds / interval_s / snapshots / elapsed.get(tick, 1))
+    # An outage over the border of the window belongs to the snapshot after it.
+    first, last = (
+        max(tick for tick in ticks if tick * interval_s <= border_s)
+        for border_s in (window.begin_s, window.end_s)
+    )
+    if last > first:
+        _add(averaged, counted, window.seconds / interval_s / (last - first))
     return counted, averaged
 
 

@@ -41,7 +41,7 @@ FIELD_GROUPS: Mapping[str, Sequence[str]] = {
         "request_size_avg",
         "response_size_avg",
     ),
-    "codes": ("status_code_rates",),
+    "codes": ("elapsed_s", "status_code_rates"),
     "buckets": ("latency_buckets",),
 }
 

@@ -18,7 +18,7 @@ that is too short for that only shows these numbers, and has a retention that it
 nevertheless.
 
 Every minute of which a snapshot was streamed has to be in `metrics_1m`, once and for good, and be
-about exactly those snapshots: its `elapsed_s` is their sum, its `req_rate` their average.
+about exactly those snapshots: its `elapsed_s` is their sum, and so are its requests.
 
 A machine that is busy makes zaidash skip ticks, and this process late in reading and in looking
 into the file. That is no fault of zaidash's: what counts is what was streamed, all of which is read
@@ -33,7 +33,6 @@ import itertools
 import math
 import random
 import sqlite3
-import statistics
 import sys
 import time
 from collections import defaultdict
@@ -465,10 +464,11 @@ class Soak:
 
 
 def is_about(minute: tuple[Any, ...], rows: Sequence[dict[str, Any]]) -> bool:
-    """Say whether a minute is the sum and the average of these snapshots."""
-    elapsed = [row["elapsed_s"] for row in rows if row["elapsed_s"] is not None]
-    rates = [row["req_rate"] for row in rows if row["req_rate"] is not None]
-    expected = (sum(elapsed) if elapsed else None, statistics.fmean(rates) if rates else None)
+    """Say whether a minute covers the time of these snapshots and has their requests."""
+    known = [row for row in rows if row["elapsed_s"] is not None]
+    seconds = sum(row["elapsed_s"] for row in known)
+    requests = sum(row["req_rate"] * row["elapsed_s"] for row in known)
+    expected = (seconds, requests / seconds) if known else (None, None)
     return all(
         value is None
         if wanted is None

@@ -421,9 +421,8 @@ def test_summary_adds_the_window_up(still: Site, previous: bool) -> None:
         assert summary[level] == pytest.approx(average, rel=1e-6), level
 
 
-@pytest.mark.parametrize("query", ["range=1h", "range=6h"])
-def test_summary_counts_an_outage_once(tmp_path: Path, query: str) -> None:
-    """600 requests while it was away, then 11 ticks of 50: in minutes as well as in ticks."""
+def fill_after_outage(tmp_path: Path) -> None:
+    """A minute after ten of outage: 600 requests while it was away, then 11 ticks of 50."""
     minute = NOW_MS // 60_000 * 60_000 - 600_000
     config, _ = load_config([], {"DB_PATH": str(tmp_path / "zaidash.db")})
     store = Store(config, wall=lambda: NOW_MS / 1000)
@@ -440,12 +439,42 @@ def test_summary_counts_an_outage_once(tmp_path: Path, query: str) -> None:
         rows.append(Snapshot.build(ts_ms, "production", values.values()).row())
     store.fill(rows)
     store.close()
+
+
+@pytest.mark.parametrize("query", ["range=1h", "range=6h"])
+def test_summary_counts_an_outage_once(tmp_path: Path, query: str) -> None:
+    fill_after_outage(tmp_path)
     with serving(tmp_path, lambda: NOW_MS / 1000) as site:
         summary = site.json(f"/api/summary?{query}")["production"]
     assert summary["requests"] == pytest.approx(600 + 11 * 50)
     assert summary["req_rate"] == pytest.approx((600 + 11 * 50) / 655)
     # A gauge says nothing of the time it was not seen.
     assert summary["concurrent_requests"] == pytest.approx((60 * 40 + 55 * 4) / 115)
+
+
+@pytest.mark.parametrize("has_snapshots", [True, False], ids=["with snapshots", "minutes only"])
+@pytest.mark.parametrize(
+    "query", ["range=1h", "range=1h&points=1", "range=6h", "range=6h&points=1"]
+)
+def test_rows_and_totals_say_what_was_counted_whatever_was_missed(
+    tmp_path: Path, query: str, has_snapshots: bool
+) -> None:
+    fill_after_outage(tmp_path)
+    if not has_snapshots:
+        with contextlib.closing(sqlite3.connect(tmp_path / "zaidash.db")) as database, database:
+            database.execute("DELETE FROM metrics_5s")
+    with serving(tmp_path, lambda: NOW_MS / 1000) as site:
+        rows = site.json(f"/api/metrics?{query}&variant=production")
+        summary = site.json(f"/api/summary?{query.partition('&')[0]}")["production"]
+    if has_snapshots or "6h" in query:  # a short range is of snapshots
+        counted = [
+            sum(row["req_rate"] * row["elapsed_s"] for row in rows),
+            sum(row["status_code_rates"]["200"] * row["elapsed_s"] for row in rows),
+        ]
+        assert counted == [pytest.approx(600 + 11 * 50)] * 2
+        assert sum(row["elapsed_s"] for row in rows) == 655
+    assert summary["requests"] == pytest.approx(600 + 11 * 50)
+    assert summary["req_rate"] == pytest.approx((600 + 11 * 50) / 655)
 
 
 #: What somebody may write into a row of either table, and what they must not do with it.

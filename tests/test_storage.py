@@ -58,6 +58,12 @@ NEVER_S = 3_600.0
 ALWAYS_S = 0.01
 
 OBJECTS = ("status_code_rates", "latency_buckets")
+RATES = (
+    *("req_rate", "token_rate_in", "token_rate_out"),
+    *("token_rate_cache_read", "token_rate_cache_write"),
+    *("rate_limit_rejection_rate", "rate_limit_adj_increase_rate", "rate_limit_adj_decrease_rate"),
+    *("upstream_error_rate", "retry_rate"),
+)
 SUMMED = ("elapsed_s", "latency_buckets")
 COUNTERS = (
     *("requests_2xx", "requests_4xx", "requests_5xx"),
@@ -69,10 +75,7 @@ COUNTERS = (
 NAMES = (
     *("elapsed_s", *COUNTERS),
     *("concurrent_requests", "max_workers", "worker_utilization", "rate_limit_rps"),
-    *("req_rate", "token_rate_in", "token_rate_out"),
-    *("token_rate_cache_read", "token_rate_cache_write"),
-    *("rate_limit_rejection_rate", "rate_limit_adj_increase_rate", "rate_limit_adj_decrease_rate"),
-    *("upstream_error_rate", "retry_rate"),
+    *RATES,
     *("status_code_rates", "error_rate_pct"),
     *("latency_p50", "latency_p95", "latency_p99", "request_size_avg", "response_size_avg"),
     "latency_buckets",
@@ -448,17 +451,63 @@ def test_a_minute_is_what_its_snapshots_say(
         assert [(row["timestamp"], row[name]) for row in rows] == [(T0, expected)]
 
 
+#: What rows say and how long each covers, and what they are together.
+AVERAGES_BY_TIME: list[Any] = [
+    pytest.param("req_rate", [(4, 5), (1, 55)], 1.25, id="an outage has its share of the time"),
+    pytest.param("req_rate", [(None, None), (4, 5), (7, 10)], 6, id="a first snapshot has none"),
+    pytest.param("req_rate", [(90, None), (4, 5), (7, 10)], 6, id="of an unknown time, little"),
+    pytest.param("req_rate", [(1, None), (3, None)], 2, id="where no time is known, all the same"),
+    pytest.param("retry_rate", [(None, 50), (4, 5), (7, 10)], 6, id="who knows none is left out"),
+    pytest.param("latency_p99", [(100, 5), (200, 55)], 150, id="a quantile is of no time"),
+    pytest.param("concurrent_requests", [(4, 5), (8, 55)], 6, id="nor is a gauge"),
+    pytest.param("requests_2xx", [(10, 5), (20, 55)], 15, id="nor is a total"),
+    pytest.param(
+        "status_code_rates",
+        [({"200": 4}, 5), ({"200": 2, "500": 1}, 15)],
+        {"200": 2.5, "500": 0.75},
+        id="codes count by the time, too",
+    ),
+    pytest.param(
+        "status_code_rates",
+        [(None, 30), ({"200": 9}, None), ({"200": 4}, 5)],
+        {"200": 4},
+        id="and only where both are known",
+    ),
+    pytest.param("latency_buckets", [({"1": 3}, 5), ({"1": 4}, 55)], {"1": 7}, id="not so a sum"),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "expected"), AVERAGES_BY_TIME)
+def test_a_rate_counts_by_the_time_it_covers(
+    tmp_path: Path, name: str, values: list[tuple[Any, float | None]], expected: Any
+) -> None:
+    rows = [
+        snapshot(T0 + i * 5_000, **{name: value, "elapsed_s": elapsed_s})
+        for i, (value, elapsed_s) in enumerate(values)
+    ]
+    for view in see(tmp_path, rows):
+        (row,) = view
+        assert row[name] == pytest.approx(expected, rel=1e-12)
+
+
 def test_every_number_has_its_average_in_its_own_column(tmp_path: Path) -> None:
     rows = [
         snapshot(T0 + add * 5_000, **{name: 10 * i + add for i, name in enumerate(NUMBERS)})
-        for add in (0, 1, 5)
+        for add in (1, 2, 6)
     ]
-    expected: Row = {name: 10 * i + 2 for i, name in enumerate(NUMBERS)}
-    expected["elapsed_s"] = 6
+    expected: Row = {name: 10 * i + 3 for i, name in enumerate(NUMBERS)}
+    # Rates count by `elapsed_s`, the first of NUMBERS: 1, 2 and 6 seconds.
+    expected.update({name: expected[name] - 3 + (1 + 2 * 2 + 6 * 6) / 9 for name in RATES})
+    expected["elapsed_s"] = 9
     expected.update(timestamp=T0, variant="production")
     expected.update(status_code_rates=None, latency_buckets=None)
     for view in see(tmp_path, rows):
-        assert view == [expected]
+        (row,) = view
+        assert row == {name: near(value) for name, value in expected.items()}
+
+
+def near(value: Any) -> Any:
+    return pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
 
 
 def test_running_minutes_look_the_same_before_and_after_they_are_stored(tmp_path: Path) -> None:
@@ -861,21 +910,22 @@ def check_points(plain: list[Row], few: list[Row], points: int) -> None:
     for point, rows in zip(few, covered, strict=True):
         assert rows
         for name in ("elapsed_s", "req_rate", "latency_p99"):
-            assert point[name] == pytest.approx(merge(name, [row[name] for row in rows]))
+            assert point[name] == pytest.approx(merge(name, [row[name] for row in rows], rows))
         for name in OBJECTS:
-            assert point[name] == pytest.approx(merge_objects(name, [row[name] for row in rows]))
+            keys = {key for row in rows for key in row[name]}
+            assert point[name] == pytest.approx(
+                {key: merge(name, [row[name].get(key, 0) for row in rows], rows) for key in keys}
+            )
 
 
-def merge(name: str, values: list[Any]) -> Any:
-    known = [value for value in values if value is not None]
+def merge(name: str, values: Sequence[float | None], rows: Sequence[Row]) -> float | None:
+    is_rate = name in (*RATES, "status_code_rates")
+    weights = [row["elapsed_s"] if is_rate else 1 for row in rows]
+    known = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
     if not known:
         return None
-    return sum(known) if name in SUMMED else sum(known) / len(known)
-
-
-def merge_objects(name: str, values: list[Any]) -> dict[str, float]:
-    keys = {key for value in values for key in value}
-    return {key: merge(name, [value.get(key, 0) for value in values]) for key in keys}
+    total = math.fsum(value * weight for value, weight in known)
+    return total if name in SUMMED else total / math.fsum(weight for _, weight in known)
 
 
 @pytest.mark.parametrize("span_ms", [HOUR_MS, 3 * HOUR_MS, 7 * DAY_MS])

@@ -165,10 +165,11 @@ def different_minutes(path: Path) -> list[Any]:
     return sql(
         path,
         "SELECT minute.ts FROM metrics_1m AS minute JOIN ("
-        " SELECT variant, ts / 60000 * 60000 AS ts, SUM(elapsed_s) AS elapsed_s, AVG(req_rate)"
-        " AS req_rate FROM metrics_5s GROUP BY 1, 2) AS snapshots USING (variant, ts)"
+        " SELECT variant, ts / 60000 * 60000 AS ts, SUM(elapsed_s) AS elapsed_s,"
+        " SUM(req_rate * elapsed_s) AS requests"
+        " FROM metrics_5s GROUP BY 1, 2) AS snapshots USING (variant, ts)"
         " WHERE abs(minute.elapsed_s - snapshots.elapsed_s) > 0.001"
-        " OR abs(minute.req_rate - snapshots.req_rate) > 0.001",
+        " OR abs(minute.req_rate * minute.elapsed_s - snapshots.requests) > 0.001",
     )
 
 

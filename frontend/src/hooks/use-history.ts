@@ -26,8 +26,6 @@ export interface History {
   readonly retry: () => void;
 }
 
-type MakeTimeline = (fields: readonly Field[], plan: Plan) => Timeline;
-
 interface Failure {
   /** The question that had no answer, with all that shapes it. */
   readonly asked: string;
@@ -85,8 +83,6 @@ export function useHistory(
   question: Question | null,
   plan: (span: Span, isLive: boolean) => Plan,
   planKey: string,
-  make: MakeTimeline = (fields, { stepMs, baseMs, gapMs }) =>
-    new Timeline(fields, stepMs, baseMs, gapMs),
 ): History {
   const [answer, setAnswer] = useState(NO_ANSWER);
   const [failure, setFailure] = useState<Failure | null>(null);
@@ -127,7 +123,7 @@ export function useHistory(
       const span = spanOfQuestion(question, live.now());
       const planned = plan(span, isLive);
       if (planned.lead) leadMs = planned.from - planned.lead.start;
-      timelines = await fetchTimelines(question, fields, planned, make, abort.signal);
+      timelines = await fetchTimelines(question, fields, planned, abort.signal);
       for (const snapshot of waiting ?? []) add(snapshot);
       waiting = null;
       setAnswer({ question, timelines });
@@ -191,7 +187,6 @@ async function fetchTimelines(
   { variant, variants }: Question,
   fields: readonly Field[],
   plan: Plan,
-  make: MakeTimeline,
   signal: AbortSignal,
 ): Promise<Map<string, Timeline>> {
   const fetchSlice = (slice: Slice | null): Promise<ReadonlyMap<string, Columns>> =>
@@ -204,7 +199,7 @@ async function fetchTimelines(
   signal.throwIfAborted();
   return new Map(
     variants.map((name) => {
-      const timeline = make(fields, plan);
+      const timeline = new Timeline(fields, plan.stepMs, plan.baseMs, plan.gapMs);
       timeline.load(lead?.get(name) ?? { timestamp: [] });
       timeline.load(complete?.get(name) ?? { timestamp: [] }, plan.from);
       for (const part of growing) {

@@ -73,8 +73,26 @@ describe("rows as one", () => {
     expect(averageRows([field], rows)[field]).toEqual(expected);
   });
 
-  it("have the fields asked for, null where no row knows them", () => {
+  it.each([
+    ["a rate counts by its time", "req_rate", [5, 55], [4, 1], 1.25],
+    ["so do events", "upstream_error_rate", [20, 5], [3, 8], 4],
+    ["and codes", "status_code_rates", [5, 15], [{ 200: 4 }, { 200: 8 }], { 200: 7 }],
+    ["and tokens, those of an unknown time hardly", "token_rate_in", [null, 5], [90, 4], 4],
+    ["where no time is known, all count the same", "req_rate", [null, null], [1, 3], 2],
+    ["a percentile is of no time", "latency_p95", [5, 55], [100, 200], 150],
+    ["nor is a share", "error_rate_pct", [5, 55], [0, 1], 0.5],
+    ["nor are workers", "concurrent_requests", [5, 55], [4, 8], 6],
+    ["buckets are counts already", "latency_buckets", [5, 55], [{ 1: 3 }, { 1: 4 }], { 1: 7 }],
+  ] as const)("%s", (_, field, seconds, values, expected) => {
+    const rows = values.map((value, i) => ({ [field]: value, elapsed_s: seconds[i] ?? null }));
+    expect(rounded(averageRows([field], rows)[field])).toEqual(expected);
+    const averages = rows.map((row) => averageRows([field], [row]));
+    expect(rounded(averageRows([field], averages)[field])).toEqual(expected);
+  });
+
+  it("have the fields asked for and the time, null where no row knows them", () => {
     expect(averageRows(["req_rate", "latency_buckets"], [])).toEqual({
+      elapsed_s: null,
       req_rate: null,
       latency_buckets: null,
     });
@@ -184,7 +202,7 @@ describe("a timeline of averages", () => {
     const timeline = new Timeline(["req_rate"], 2 * MINUTE_MS, MINUTE_MS, GAP);
     // Three snapshots in the first minute, one in the second: an average of all would be 3.25.
     timeline.append([snapshot(0, 1), snapshot(5000, 2), snapshot(10_000, 3), snapshot(65_000, 7)]);
-    expect(timeline.numbers("req_rate")).toEqual([4.5]);
+    expect(rounded(timeline.numbers("req_rate"))).toEqual([4.5]);
   });
 
   it("does not count the snapshots again of which the service made a row", () => {
@@ -338,22 +356,31 @@ function merged(rows: readonly Loose[]): Record<string, unknown> {
   const known = <T>(field: Field) =>
     rows.map((row) => row[field]).filter((value) => value != null) as T[];
   const total = (numbers: readonly number[]) => numbers.reduce((sum, one) => sum + one, 0);
-  const byKey = (objects: readonly ByKey[], share: number) =>
+  const byKey = (objects: readonly ByKey[], weights?: readonly number[]) =>
     Object.fromEntries(
       [...new Set(objects.flatMap((one) => Object.keys(one)))].map((key) => [
         key,
-        total(objects.map((one) => one[key] ?? 0)) * share,
+        total(objects.map((one, i) => (one[key] ?? 0) * (weights?.[i] ?? 1))) /
+          (weights ? total(weights) : 1),
       ]),
     );
+  const secondsOf = (field: Field) =>
+    rows
+      .filter((row) => row[field] != null)
+      .map((row) => (row.elapsed_s as number | null | undefined) ?? 1e-15);
   const seconds = known<number>("elapsed_s");
   const rates = known<number>("req_rate");
   const codes = known<ByKey>("status_code_rates");
   const buckets = known<ByKey>("latency_buckets");
   return {
     elapsed_s: seconds.length > 0 ? total(seconds) : null,
-    req_rate: rates.length > 0 ? total(rates) / rates.length : null,
-    status_code_rates: codes.length > 0 ? byKey(codes, 1 / codes.length) : null,
-    latency_buckets: buckets.length > 0 ? byKey(buckets, 1) : null,
+    req_rate:
+      rates.length > 0
+        ? total(rates.map((rate, i) => rate * (secondsOf("req_rate")[i] ?? 0))) /
+          total(secondsOf("req_rate"))
+        : null,
+    status_code_rates: codes.length > 0 ? byKey(codes, secondsOf("status_code_rates")) : null,
+    latency_buckets: buckets.length > 0 ? byKey(buckets) : null,
   };
 }
 

@@ -14,22 +14,26 @@ const LONGEST_REST_MS = 10_000;
 type Weight = (row: Row) => number;
 
 const equal: Weight = () => 1;
-/** By the time its rates cover: then rate times time is what was counted, whatever was missed. */
-export const byTime: Weight = (row) => row.elapsed_s ?? 0;
+/** By the time its rates cover: their average times all of it is what was counted. */
+const byTime: Weight = (row) => Math.max(row.elapsed_s ?? 0, 1e-15);
 
 /**
- * Rows as one. Nulls are left out, an absent key counts as 0; all rows count the same, as they do
- * where the service averages, or by their `weight`.
+ * Rows as one, by the service's rules: nulls are left out, an absent key counts as 0, and rates count
+ * by the time they cover. That is always in the result, for it to be averaged again.
  */
-export function averageRows(fields: readonly Field[], rows: readonly Row[], weight = equal): Row {
+export function averageRows(fields: readonly Field[], rows: readonly Row[]): Row {
   const average: Record<string, number | null | ByKey> = {};
-  for (const field of fields) {
-    const weigh = SUMMED.has(field) ? equal : weight;
+  for (const field of new Set<Field>(["elapsed_s", ...fields])) {
+    const weigh = isRate(field) ? byTime : equal;
     average[field] = OBJECT_FIELDS.has(field)
       ? mergeObjects(rows, field as ObjectField, weigh)
       : mergeNumbers(rows, field as NumberField, weigh);
   }
   return average as Row;
+}
+
+function isRate(field: Field): boolean {
+  return /_rates?$|^token_rate_/.test(field);
 }
 
 function mergeNumbers(rows: readonly Row[], field: NumberField, weigh: Weight): number | null {
@@ -84,7 +88,6 @@ export class Timeline {
     readonly baseMs: number,
     /** Rows further apart than this have an outage between them. */
     readonly gapMs: number,
-    private readonly weight: Weight = equal,
   ) {
     for (const field of fields) this.columns.set(field, []);
   }
@@ -165,7 +168,7 @@ export class Timeline {
       this.times.push(time);
       for (const column of this.columns.values()) column.push(null);
     } else if (base !== Math.floor(this.newest / this.baseMs) && this.baseRows.length > 0) {
-      this.binRows.push(averageRows(this.fields, this.baseRows, this.weight));
+      this.binRows.push(averageRows(this.fields, this.baseRows));
       this.baseRows = [];
     }
     this.baseRows.push(snapshot);
@@ -178,8 +181,8 @@ export class Timeline {
     const last = this.times.length - 1;
     if (this.isWritten || last < 0) return;
     this.isWritten = true;
-    const base = averageRows(this.fields, this.baseRows, this.weight);
-    const row = averageRows(this.fields, [...this.binRows, base], this.weight);
+    const base = averageRows(this.fields, this.baseRows);
+    const row = averageRows(this.fields, [...this.binRows, base]);
     for (const [field, column] of this.columns) column[last] = row[field] ?? null;
   }
 

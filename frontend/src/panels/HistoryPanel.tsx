@@ -19,7 +19,6 @@ import {
 } from "../lib/minutes";
 import { firstMinute, planMinutes } from "../lib/plan";
 import { formatClock, formatDate, formatDuration } from "../lib/time";
-import { byTime, Timeline } from "../lib/timeline";
 import { keptOf } from "../lib/view";
 
 export const HISTORY = "history";
@@ -74,7 +73,6 @@ export function HistoryPanel() {
     wasSeen ? question : null,
     (wanted, isLive) => planMinutes(keptOf(wanted, live.now(), keptMs), isLive, config, live.now()),
     "minutes",
-    (fields, { stepMs, baseMs, gapMs }) => new Timeline(fields, stepMs, baseMs, gapMs, byTime),
   );
   const start = firstMinute(useShownSpan(history));
   const versions = useVersions([...history.timelines.values()]);

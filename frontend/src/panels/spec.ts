@@ -4,7 +4,10 @@ import type { Format } from "../lib/format";
 import type { Theme } from "../lib/theme";
 import type { Timeline, Value } from "../lib/timeline";
 
-/** Fields that are fetched together: a group that fails takes its panels along, and no others. */
+/**
+ * Fields that are fetched together: a group that fails takes its panels along, and no others. Rates
+ * are averaged by the time they cover, so that comes with them.
+ */
 export const FIELD_GROUPS = {
   numbers: [
     "elapsed_s",
@@ -29,7 +32,7 @@ export const FIELD_GROUPS = {
     "request_size_avg",
     "response_size_avg",
   ],
-  codes: ["status_code_rates"],
+  codes: ["elapsed_s", "status_code_rates"],
   buckets: ["latency_buckets"],
 } as const satisfies Record<string, readonly Field[]>;
 
