@@ -103,6 +103,8 @@ def get(
 # --------------------------------------------------------------------------------------
 
 CHROMIUM = Path("/usr/bin/chromium")
+#: The same, behind whatever else wants the processors.
+PATIENT_CHROMIUM = Path(__file__).with_name("chromium.sh")
 CHROMIUM_ARGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -114,9 +116,9 @@ CHROMIUM_ARGS = (
 )
 
 
-def launch_chromium(chromium: BrowserType, **options: Any) -> Browser:
+def launch_chromium(chromium: BrowserType, path: Path = CHROMIUM, **options: Any) -> Browser:
     """Start Debian's Chromium; Playwright's own is not downloaded."""
-    return chromium.launch(executable_path=str(CHROMIUM), args=list(CHROMIUM_ARGS), **options)
+    return chromium.launch(executable_path=str(path), args=list(CHROMIUM_ARGS), **options)
 
 
 # --------------------------------------------------------------------------------------

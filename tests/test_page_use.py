@@ -48,7 +48,7 @@ from desk import (
     tooltips,
     wait_ticks,
 )
-from support import Zaidash, launch_chromium
+from support import PATIENT_CHROMIUM, Zaidash, launch_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -518,7 +518,9 @@ def test_a_long_sweep_of_the_wheel_arrives_in_the_address(
     It does so only without the switch that playwright gives it, so this is another one.
     """
     browser = launch_chromium(
-        chromium.browser_type, ignore_default_args=["--disable-ipc-flooding-protection"]
+        chromium.browser_type,
+        PATIENT_CHROMIUM,
+        ignore_default_args=["--disable-ipc-flooding-protection"],
     )
     try:
         page = browser.new_page(viewport=SCREEN)
