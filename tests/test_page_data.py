@@ -1121,6 +1121,26 @@ def test_a_chart_grows_by_every_tick_once_whenever_the_page_is_opened(
             dash.page.close()
 
 
+def test_a_window_that_ends_in_the_future_fills_up_to_its_end(
+    open_page: OpenPage, fake_proxy: FakeProxy
+) -> None:
+    with traffic(fake_proxy), quick(fake_proxy) as zaidash:
+        eventually(lambda: newest_tick(zaidash), what="a tick")
+        start = newest_tick(zaidash) - 60_000
+        end = start + 66_000
+        dash = open_page(zaidash, f"?start={start}&end={end}")
+        dash.wait_drawn()
+        dash.wait_until(lambda: newest_tick(zaidash) > end + 1_000, "the end of the window")
+
+        def within() -> list[int]:
+            return [time for time in ticks(zaidash) if start <= time <= end]
+
+        dash.wait_until(lambda: times_in(dash)[-1] == within()[-1], "its last tick on the page")
+        dash.wait_until(lambda: newest_tick(zaidash) > end + 2_000, "two more ticks")
+        assert_every_tick_once(times_in(dash), within())
+        assert times_in(dash)[-1] <= end
+
+
 def wait_ticks(dash: Dashboard, zaidash: Zaidash, count: int) -> list[int]:
     """Wait for so many more ticks, and return the times of all that a chart shows then."""
     first = newest_tick(zaidash)

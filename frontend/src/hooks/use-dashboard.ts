@@ -9,7 +9,7 @@ import { lengthOf, type Span } from "../lib/time";
 import { keptOf, spanOf } from "../lib/view";
 import { PANELS } from "../panels";
 import { FIELD_GROUPS } from "../panels/spec";
-import { keyOf, type Question, questionBefore, useHistory } from "./use-history";
+import { isGrowing, keyOf, type Question, questionBefore, useHistory } from "./use-history";
 import { useClock, usePausedSnapshots, useStream } from "./use-live";
 import { usePoints } from "./use-points";
 import { usePoll } from "./use-poll";
@@ -91,7 +91,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   const summary = usePoll(
     isLoading || isGone ? null : keyOf(question),
     (signal) => fetchSummary(question, signal),
-    span.isLive ? summaryEveryMs(question.lengthMs) : null,
+    isGrowing(question, live.drawnAt) ? summaryEveryMs(question.lengthMs) : null,
     live.withTick,
   );
   // A map: a variant may be named like a property that every object has.

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { HOUR_MS, RANGES } from "../lib/time";
-import { keyOf, type Question, questionBefore, spanOfQuestion } from "./use-history";
+import { isGrowing, keyOf, type Question, questionBefore, spanOfQuestion } from "./use-history";
 
 const NOW = Date.UTC(2026, 10, 23, 14, 5, 9, 137);
 const LIVE: Question = {
@@ -20,6 +20,15 @@ describe("the time a question is about", () => {
     expect(spanOfQuestion(fixed, NOW)).toEqual({ start: NOW - 3_601_000, end: NOW - 1000 });
     expect(spanOfQuestion(fixed, NOW + 99_999)).toEqual(spanOfQuestion(fixed, NOW));
   });
+});
+
+it.each([
+  ["a live one", null, true],
+  ["one that ends in the future", NOW + 1, true],
+  ["one that ends now", NOW, false],
+  ["one that is over", NOW - 1, false],
+])("a window grows or does not: %s", (_, end, expected) => {
+  expect(isGrowing({ ...LIVE, end }, NOW)).toBe(expected);
 });
 
 /** How far a live window moves on until the one before it is asked for anew. */

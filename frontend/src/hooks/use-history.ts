@@ -69,6 +69,11 @@ export function spanOfQuestion({ lengthMs, end }: Question, now: number): Span {
   return { start: (end ?? now) - lengthMs, end: end ?? now };
 }
 
+/** Whether there is more to come: the window moves along, or ends in the future. */
+export function isGrowing({ end }: Question, now: number): boolean {
+  return end === null || end > now;
+}
+
 export function keyOf(question: Question): string {
   return [question.variant, question.variants, question.lengthMs, question.end].join(" ");
 }
@@ -97,7 +102,7 @@ export function useHistory(
       setAnswer(NO_ANSWER);
       return;
     }
-    const isLive = question.end === null;
+    const isLive = isGrowing(question, live.now());
     if (isPauseOf(answer.question, question, live)) {
       for (const timeline of answer.timelines.values()) timeline.show();
       setAnswer({ ...answer, question });
@@ -115,9 +120,11 @@ export function useHistory(
     });
     const add = (snapshot: Snapshot) => {
       const timeline = timelines.get(snapshot.variant);
+      const end = question.end ?? snapshot.timestamp;
+      if (snapshot.timestamp > end) return;
       timeline?.append([snapshot]);
       // Rows that have left the window go, so a page left open holds no more than one just opened.
-      timeline?.trim(snapshot.timestamp - question.lengthMs - leadMs);
+      timeline?.trim(end - question.lengthMs - leadMs);
     };
     const load = async () => {
       const span = spanOfQuestion(question, live.now());
