@@ -2025,7 +2025,8 @@ def _select_list(fields: Iterable[Field], expression: Callable[[Field], str]) ->
 # What a rate counts for: the time it covers, so that their average times all of it is what was
 # counted. Next to nothing where nobody knows it, as in files of versions that did not keep it.
 _SECONDS = "max(ifnull(elapsed_s, 0), 1e-15)"
-# Of a text as bytes: what is no UTF-8 would fail before our code sees it.
+# How rows become one, by Field.average. Of a text as bytes: what is no UTF-8 would fail before our
+# code sees it.
 _AVERAGES = {
     "SUM": "SUM({0})",
     "AVG": "AVG({0})",
@@ -2383,15 +2384,14 @@ class _View(NamedTuple):
     def _rows(self, plan: _Plan, start_ms: int, end_ms: int) -> _Statement:
         """The statement for the rows of a slice, with its parameters."""
         query, is_averaged = plan.query, plan.query.points is not None
-        fields = _with_time(query.fields) if is_averaged else query.fields
-        # Rows as they are go out as they are: to look at every value would take a third longer.
-        columns = _select_list(fields, _number_of if is_averaged else lambda f: f.name)
-        if plan.table == "metrics_5s":
-            rows, parameters = self._snapshots(query, columns, start_ms, end_ms)
-        else:
-            rows, parameters = self._minutes(query, fields, columns, start_ms, end_ms)
         if is_averaged:
-            rows = _averaged(rows, query.fields, plan.step_ms, plan.origin_ms)
+            query = query._replace(fields=_with_time(query.fields))
+        # Rows as they are go out as they are: to look at every value would take a third longer.
+        columns = _select_list(query.fields, _number_of if is_averaged else lambda f: f.name)
+        rows_of = self._snapshots if plan.table == "metrics_5s" else self._minutes
+        rows, parameters = rows_of(query, columns, start_ms, end_ms)
+        if is_averaged:
+            rows = _averaged(rows, plan.query.fields, plan.step_ms, plan.origin_ms)
         return rows, parameters
 
     def _snapshots(self, query: Query, columns: str, start_ms: int, end_ms: int) -> _Statement:
@@ -2406,9 +2406,7 @@ class _View(NamedTuple):
             parameters += [(b"[%s]" % b",".join(waiting)).decode(), *parameters]
         return rows, parameters
 
-    def _minutes(
-        self, query: Query, fields: Sequence[Field], columns: str, start_ms: int, end_ms: int
-    ) -> _Statement:
+    def _minutes(self, query: Query, columns: str, start_ms: int, end_ms: int) -> _Statement:
         """The minutes stored, and those still to be averaged."""
         among = f"variant IN ({', '.join('?' * len(query.variants))})"
         if len(query.variants) > 1:
@@ -2419,10 +2417,10 @@ class _View(NamedTuple):
         first_ms = max(_minute(start_ms - 1) + _MINUTE_MS, self.over_ms["metrics_1m"])
         last_ms = _minute(end_ms) + _MINUTE_MS - 1
         if first_ms <= last_ms:
-            needed = _select_list(_with_time(fields), _number_of)
+            needed = _select_list(_with_time(query.fields), _number_of)
             running, more = self._snapshots(query, needed, first_ms, last_ms)
             running = f"SELECT * FROM ({running}) AS snapshot WHERE {_NOT_AVERAGED}"
-            rows += f" UNION ALL {_averaged(running, fields, _MINUTE_MS)}"
+            rows += f" UNION ALL {_averaged(running, query.fields, _MINUTE_MS)}"
             parameters += more
         return rows, parameters
 
