@@ -1680,6 +1680,27 @@ def test_a_window_older_than_all_that_is_kept_has_no_data_and_no_rows(
     assert dash.table("history").rows == []
 
 
+def test_a_proxy_nobody_asks_has_no_requests_and_not_no_data(
+    open_page: OpenPage, fake_proxy: FakeProxy
+) -> None:
+    nothing = {
+        "requests": "No requests in this range.",
+        "latency": "No request finished in this range.",
+        "heat-map": "No request finished in this range.",
+    }
+    with quick(fake_proxy) as zaidash:
+        eventually(lambda: len(ticks(zaidash)) >= 3, what="three ticks")
+        dash = open_page(zaidash, "?range=5m&hidden=latency:p50")
+        for panel, text in nothing.items():
+            expect(dash.panel(panel)).to_contain_text(text)
+        expect(dash.panel("latency")).to_contain_text("Some series are hidden.")
+        expect(dash.panel("requests")).not_to_contain_text("hidden")
+        expect(dash.tile("requests", "production")).to_contain_text("0/s")
+        generate_traffic(fake_proxy, random.Random(1), 30)
+        for panel, text in nothing.items():
+            expect(dash.panel(panel)).not_to_contain_text(text)
+
+
 def test_a_range_longer_than_anything_is_kept_has_its_totals(open_page: OpenPage) -> None:
     with FakeProxy() as proxy:
         settings = {

@@ -61,7 +61,10 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
       description: describeChart(panel.title, made),
     };
   }, [panel, history.timelines, before?.timelines, due, theme, view.hidden, isLogarithmic]);
-  const state = usePanelState(history, spec.data[0].length > 0, hasValues(spec), before);
+  const isHiding = [...view.hidden].some((name) => name.startsWith(`${panel.id}:`));
+  const why = isHiding ? `${panel.nothing} Some series are hidden.` : panel.nothing;
+  const nothing = hasValues(spec) ? null : why;
+  const state = usePanelState(history, spec.data[0].length > 0, nothing, before);
   return (
     <ChartCard
       {...{ panel, spec, series, shape, description, state, isLogarithmic, latestMake }}
@@ -258,18 +261,19 @@ function useSources(history: History, before: History | undefined, lengthMs: num
   ];
 }
 
-const NO_VALUES = "Nothing to show: no value in this range, or all series are hidden.";
-
 function hasValues({ data }: ChartSpec): boolean {
   const [, ...columns] = data;
   return columns.some((column) => Array.prototype.some.call(column, (value) => value != null));
 }
 
-/** Which of its states a panel is in; `before` is the window before, where there is to be one. */
+/**
+ * Which of its states a panel is in. `nothing` says why there is nothing to draw of the rows there
+ * are; `before` is the window before, where there is to be one.
+ */
 export function usePanelState(
   history: History,
   hasRows: boolean,
-  hasValues = true,
+  nothing: string | null = null,
   before?: History,
 ): PanelState {
   const { readiness, question: asked } = useBoard();
@@ -281,12 +285,12 @@ export function usePanelState(
   return useMemo(() => {
     if (error !== null) return { kind: "failed", error, retry };
     if (!isAnswered || (isLoading && !hasRows)) return { kind: "loading" };
-    if (hasRows && hasValues) return { kind: "ready", isOld };
-    if (hasRows) return { kind: "empty", text: NO_VALUES };
+    if (hasRows)
+      return nothing === null ? { kind: "ready", isOld } : { kind: "empty", text: nothing };
     return isYoung
       ? { kind: "empty", text: "No data yet: the first snapshot is still to come." }
       : { kind: "empty", text: "No data in this range." };
-  }, [error, retry, isAnswered, isLoading, isOld, hasRows, hasValues, isYoung]);
+  }, [error, retry, isAnswered, isLoading, isOld, hasRows, nothing, isYoung]);
 }
 
 /** All lines at the place of the pointer, a column per variant. */

@@ -39,7 +39,11 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
   const due = isSeen && `${versions} ${span.end}`;
   // biome-ignore lint/correctness/useExhaustiveDependencies: `due` stands for what comes live
   const drawn = useMemo(
-    () => ({ span, bounds: boundsOf([...history.timelines.values()]) }),
+    () => ({
+      span,
+      bounds: boundsOf([...history.timelines.values()]),
+      hasRows: [...history.timelines.values()].some(({ times }) => times.length > 0),
+    }),
     [history.timelines, due],
   );
   const charts = useRef(new Map<string, React.RefObject<uPlot | null>>());
@@ -84,7 +88,11 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
       title={TITLE}
       unit={UNIT}
       card={card}
-      state={usePanelState(history, drawn.bounds.length > 0)}
+      state={usePanelState(
+        history,
+        drawn.hasRows,
+        drawn.bounds.length > 0 ? null : "No request finished in this range.",
+      )}
       current={
         <Current tell={({ latency_p50 }) => `p50 ${formatMs(latency_p50)}`} isSeen={isSeen} />
       }

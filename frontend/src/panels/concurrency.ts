@@ -38,6 +38,7 @@ export const concurrency: PanelSpec = {
   },
   current: (snapshot) =>
     `${formatCount(snapshot.concurrent_requests)} of ${formatCount(snapshot.max_workers)}`,
+  nothing: "No values in this range.",
   left: { format: formatCount },
   right: { format: formatRatio, atLeast: 1 },
 };

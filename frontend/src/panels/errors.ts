@@ -39,6 +39,7 @@ export const errors: PanelSpec = {
     ];
   },
   current: (snapshot) => formatPercent(snapshot.error_rate_pct),
+  nothing: "No values in this range.",
   left: { format: formatPercent, atLeast: 1 },
   right: { format: formatPerMinute, atLeast: 1 },
 };

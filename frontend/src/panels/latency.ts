@@ -21,6 +21,7 @@ export const latency: PanelSpec = {
     }));
   },
   current: (snapshot) => `p95 ${formatMs(snapshot.latency_p95)}`,
+  nothing: "No request finished in this range.",
   left: { format: formatMs },
   canBeLogarithmic: true,
 };

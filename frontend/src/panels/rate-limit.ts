@@ -53,6 +53,7 @@ export const rateLimit: PanelSpec = {
     ];
   },
   current: (snapshot) => `limit ${formatPerSecond(snapshot.rate_limit_rps)}`,
+  nothing: "No values in this range.",
   left: { format: formatPerSecond },
   right: { format: formatPerMinute, atLeast: 1 },
 };

@@ -34,6 +34,7 @@ export const requests: PanelSpec = {
     ];
   },
   current: (snapshot) => formatPerSecond(snapshot.req_rate),
+  nothing: "No requests in this range.",
   left: { format: formatPerSecond },
 };
 

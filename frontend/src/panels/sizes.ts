@@ -30,5 +30,6 @@ export const sizes: PanelSpec = {
   },
   current: (snapshot) =>
     `${formatBytes(snapshot.request_size_avg)} in, ${formatBytes(snapshot.response_size_avg)} out`,
+  nothing: "No requests in this range.",
   left: { format: formatBytes, isBinary: true },
 };

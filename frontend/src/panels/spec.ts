@@ -66,6 +66,8 @@ export interface PanelSpec {
   readonly series: (timelines: readonly Timeline[], theme: Theme) => readonly SeriesSpec[];
   /** The value now, from a variant's newest snapshot. */
   readonly current: (snapshot: Snapshot) => string;
+  /** What to say where no row has a value. */
+  readonly nothing: string;
   readonly left: Axis;
   readonly right?: Axis;
   /** May be drawn on a logarithmic axis. */

@@ -33,6 +33,7 @@ export const tokens: PanelSpec = {
   },
   current: (snapshot) =>
     `${formatPerSecond(snapshot.token_rate_in)} in, ${formatPerSecond(snapshot.token_rate_out)} out`,
+  nothing: "No values in this range.",
   left: { format: formatPerSecond },
   totals: {
     input: (summary) => formatCount(summary.tokens_input),
