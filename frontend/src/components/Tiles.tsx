@@ -159,7 +159,8 @@ function Spark({ tile, variant }: { readonly tile: TileSpec; readonly variant: s
   const path = useMemo(() => {
     if (!timeline) return "";
     const window = { start: end - lengthMs, end };
-    const points = thin(timeline.times, tile.spark(timeline), window, stepMs);
+    const seconds = tile.isRate ? timeline.numbers("elapsed_s") : null;
+    const points = thin(timeline.times, tile.spark(timeline), seconds, window, stepMs);
     return sparkPath(points, SPARK_WIDTH, SPARK_HEIGHT);
   }, [timeline, version, tile, end, lengthMs, stepMs]);
   const isDashed = config.variants.indexOf(variant) > 0;

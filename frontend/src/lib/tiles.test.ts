@@ -261,25 +261,34 @@ describe("the points of a sparkline", () => {
     ["a gap where there are no rows yet", [1, 3], [2, null]],
     ["nothing from before and after the window", [1, 3, 5, 7, 100], [2, 6]],
   ])("are %s", (_, values, expected) => {
-    expect(thin(values.map(second), values, { start: 0, end: 4000 }, 2000)).toEqual(expected);
+    expect(thin(values.map(second), values, null, { start: 0, end: 4000 }, 2000)).toEqual(expected);
+  });
+
+  it("count rates by the time they cover", () => {
+    const [rates, seconds] = [
+      [1, 10, 10, null],
+      [30, 10, null, 1],
+    ];
+    const span = { start: 0, end: 4000 };
+    expect(thin(rates.map(second), rates, seconds, span, 2000)).toEqual([3.25, null]);
   });
 
   it("leave an outage as long as it was", () => {
     const times = [0, 1, 8, 9].map((s) => s * 1000);
-    const points = thin(times, [4, 4, 2, 2], { start: 0, end: 10_000 }, 2000);
+    const points = thin(times, [4, 4, 2, 2], null, { start: 0, end: 10_000 }, 2000);
     expect(points).toEqual([4, null, null, null, 2]);
   });
 
   it("end with the window, and leave out what is not a whole point at its beginning", () => {
     const values = [100, 1, 3, 5, 7];
-    expect(thin(values.map(second), values, { start: 0, end: 5000 }, 2000)).toEqual([2, 6]);
+    expect(thin(values.map(second), values, null, { start: 0, end: 5000 }, 2000)).toEqual([2, 6]);
   });
 
   it("have the same average as the rows", () => {
     const values = Array.from({ length: 640 }, (_, i) => Math.sin(i) + i);
     const mean = (list: readonly (number | null)[]) =>
       list.reduce<number>((sum, value) => sum + (value ?? 0), 0) / list.length;
-    const points = thin(values.map(second), values, { start: 0, end: 640_000 }, 10_000);
+    const points = thin(values.map(second), values, null, { start: 0, end: 640_000 }, 10_000);
     expect(points.length).toBe(64);
     expect(mean(points)).toBeCloseTo(mean(values), 9);
   });

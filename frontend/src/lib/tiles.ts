@@ -44,6 +44,8 @@ export interface TileSpec {
   /** How the window stands to the one before. */
   readonly change: (now: Totals, before: Totals) => string | null;
   readonly spark: (timeline: Timeline) => readonly Value[];
+  /** The sparkline is of rates, which count by the time they cover. */
+  readonly isRate?: boolean;
 }
 
 export const TILES: readonly TileSpec[] = [
@@ -53,6 +55,7 @@ export const TILES: readonly TileSpec[] = [
     values: [{ label: "", of: (r) => r.req_rate, format: formatPerSecond }],
     change: (now, before) => formatChange(now.req_rate, before.req_rate),
     spark: (timeline) => timeline.numbers("req_rate"),
+    isRate: true,
   },
   {
     id: "errors",
@@ -88,6 +91,7 @@ export const TILES: readonly TileSpec[] = [
       const outputs = timeline.numbers("token_rate_out");
       return timeline.numbers("token_rate_in").map((input, i) => addUp([input, outputs[i]]));
     },
+    isRate: true,
   },
   {
     id: "cache",
@@ -214,21 +218,26 @@ export function sparkStep(lengthMs: number, stepMs: number): number {
   return Math.max(2, Math.ceil(lengthMs / SPARK_POINTS / stepMs)) * stepMs;
 }
 
-/** Averages over every `stepMs` of a span, counted from its end; null where nothing is known. */
+/**
+ * Averages over every `stepMs` of a span, counted from its end, by weights where there are some; null
+ * where nothing is known.
+ */
 export function thin(
   times: readonly number[],
   values: readonly Value[],
+  weights: readonly Value[] | null,
   span: Span,
   stepMs: number,
 ): Value[] {
   const count = Math.max(1, Math.floor(lengthOf(span) / stepMs));
   const start = span.end - count * stepMs;
-  const [sums, counts] = [new Float64Array(count), new Float64Array(count)];
+  const [sums, all] = [new Float64Array(count), new Float64Array(count)];
   for (let i = 0; i < times.length; i += 1) {
     const [value, place] = [values[i], Math.floor(((times[i] ?? 0) - start) / stepMs)];
     if (value == null || place < 0 || place >= count) continue;
-    sums[place] = (sums[place] ?? 0) + value;
-    counts[place] = (counts[place] ?? 0) + 1;
+    const weight = weights ? (weights[i] ?? 0) : 1;
+    sums[place] = (sums[place] ?? 0) + value * weight;
+    all[place] = (all[place] ?? 0) + weight;
   }
-  return Array.from(sums, (sum, i) => (counts[i] ? sum / counts[i] : null));
+  return Array.from(sums, (sum, i) => (all[i] ? sum / all[i] : null));
 }
