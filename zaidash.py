@@ -1482,8 +1482,10 @@ class _MergeByKey:
             some = self._texts[first : first + self.AT_ONCE]
             weights = self._weights[first : first + self.AT_ONCE]
             try:
+                # A text that makes two rows of itself, or none, leaves them unlike the weights.
                 part = _sum_by_key(json.loads(b"[%s]" % b",".join(some)), weights)
-                if not all([abs(number) <= _LARGEST for number in part.values()]):
+                largest = _LARGEST * min(weights)
+                if not all([abs(number) <= largest for number in part.values()]):
                     raise OverflowError
             except _NOT_OURS:
                 rows = [_numbers_by_key(text) for text in some]
@@ -1514,10 +1516,11 @@ class RateByKey(_MergeByKey):
 
 
 def _sum_by_key(
-    rows: Iterable[Mapping[str, float]], weights: Iterable[float] = itertools.repeat(1)
+    rows: Iterable[Mapping[str, float]], weights: Sequence[float] | None = None
 ) -> dict[str, float]:
     sums: dict[str, float] = {}
-    for row, weight in zip(rows, weights, strict=False):
+    weighed = zip(rows, itertools.repeat(1)) if weights is None else zip(rows, weights, strict=True)
+    for row, weight in weighed:
         for key, number in row.items():
             sums[key] = sums[key] + number * weight if key in sums else number * weight
     return sums
@@ -1656,6 +1659,7 @@ def _connect(uri: str, prepare: _Prepare, timeout_s: float = 1.0) -> sqlite3.Con
         uri, timeout=timeout_s, isolation_level=None, check_same_thread=False, uri=True
     )
     try:
+        # typeshed asks for arguments and results of a single type.
         connection.create_aggregate("sum_by_key", 1, SumByKey)  # type: ignore[arg-type]
         connection.create_aggregate("rate_by_key", 2, RateByKey)  # type: ignore[arg-type]
         prepare(connection)
@@ -2015,7 +2019,8 @@ def _number_of(field: Field) -> str:
     """A column in SQL; NULL where somebody else wrote text, a blob or Infinity for a number."""
     if field.sql_type == "TEXT":
         return field.name
-    return f"CASE WHEN {field.name} BETWEEN {-_LARGEST} AND {_LARGEST} THEN {field.name} END"
+    least = 0 if field.unit == "s" else -_LARGEST  # no time is negative
+    return f"CASE WHEN {field.name} BETWEEN {least} AND {_LARGEST} THEN {field.name} END"
 
 
 def _select_list(fields: Iterable[Field], expression: Callable[[Field], str]) -> str:
@@ -2023,7 +2028,7 @@ def _select_list(fields: Iterable[Field], expression: Callable[[Field], str]) ->
 
 
 # What a rate counts for: the time it covers, so that their average times all of it is what was
-# counted. Next to nothing where nobody knows it, as in files of versions that did not keep it.
+# counted. Next to nothing where nobody knows it, as in rows that somebody else wrote.
 _SECONDS = "max(ifnull(elapsed_s, 0), 1e-15)"
 # How rows become one, by Field.average. Of a text as bytes: what is no UTF-8 would fail before our
 # code sees it.
@@ -2315,6 +2320,8 @@ class _Plan(NamedTuple):
     #: Read in one go; whole slices are kept for who asks next, once their time is over.
     slice_ms: int
     is_kept: bool = True
+    #: Rows that are not averaged go out as they are, unless they are to be reckoned with.
+    is_checked: bool = False
     #: From one row to the next; averaged ones begin at multiples of it, counted from an origin.
     step_ms: int = _MINUTE_MS
     origin_ms: int = 0
@@ -2386,8 +2393,9 @@ class _View(NamedTuple):
         query, is_averaged = plan.query, plan.query.points is not None
         if is_averaged:
             query = query._replace(fields=_with_time(query.fields))
-        # Rows as they are go out as they are: to look at every value would take a third longer.
-        columns = _select_list(query.fields, _number_of if is_averaged else lambda f: f.name)
+        # To look at every value takes a third longer.
+        is_checked = is_averaged or plan.is_checked
+        columns = _select_list(query.fields, _number_of if is_checked else lambda f: f.name)
         rows_of = self._snapshots if plan.table == "metrics_5s" else self._minutes
         rows, parameters = rows_of(query, columns, start_ms, end_ms)
         if is_averaged:
@@ -2606,7 +2614,7 @@ class History:
         is_chart = query.points is not None and query.points <= self.MOST_CHART_POINTS
         slice_ms = step_ms * (self.PART_ROWS if is_chart else self.SLICE_ROWS)
         table = "metrics_5s" if is_fine else "metrics_1m"
-        return _Plan(query, table, slice_ms, is_chart, step_ms, origin_ms)
+        return _Plan(query, table, slice_ms, is_kept=is_chart, step_ms=step_ms, origin_ms=origin_ms)
 
     def summarize(self, query: Query) -> dict[str, Summary]:
         """Totals per variant over a window: rates times the time they cover, buckets added up.
@@ -2634,7 +2642,7 @@ class History:
         width_ms = self.SUMMARY_PART_MS
         while query.end_ms - query.start_ms > self.MOST_SUMMARY_PARTS * width_ms:
             width_ms *= 6
-        return _Plan(query, table, width_ms)
+        return _Plan(query, table, width_ms, is_checked=True)
 
     @contextlib.contextmanager
     def _view(self) -> Iterator[_View]:

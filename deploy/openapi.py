@@ -188,7 +188,7 @@ PARAMETERS: Mapping[str, Schema] = {
         "explode": False,
     },
     "points": {
-        "description": "at most that many rows per variant, averaged",
+        "description": "at most that many rows per variant, averaged; rates by the time they cover",
         "schema": {"type": "integer", "minimum": 1, "maximum": MOST_POINTS},
     },
     "format": {"schema": {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}},

@@ -484,6 +484,8 @@ INTRUSIONS = {
     "infinity": "req_rate = 9e999, latency_p50 = -9e999, tokens_input = 9e999, elapsed_s = 9e999",
     "numbers whose sum is no number": "req_rate = 1.7e308, elapsed_s = 1.7e308, retry_rate = 1e308",
     "a large number": "req_rate = 1e300, elapsed_s = 1e300, token_rate_in = -1e300",
+    "numbers just not too large": "req_rate = 1e150, elapsed_s = 1e150, retry_rate = -1e150",
+    "a time that is negative": "elapsed_s = -100",
     "text that is no JSON": "status_code_rates = '{', latency_buckets = 'nonsense'",
     "JSON that is no object": "status_code_rates = '[1]', latency_buckets = '\"text\"'",
     "objects of no numbers": """status_code_rates = '{"500":"many","200":null,"503":[1]}',"""
@@ -556,7 +558,9 @@ def test_whatever_somebody_writes_into_the_file_charts_and_events_are_what_they_
         for query in ("range=1h", "range=2h", "range=7d"):
             summary = site.get(f"/api/summary?{query}")
             assert summary.status == 200, summary.body
-            json.loads(summary.body, parse_constant=no_number)
+            totals = json.loads(summary.body, parse_constant=no_number)
+            if "1e150" not in intrusion:  # 1e300 requests are no number; else, those between
+                assert all(totals[variant]["requests"] > 0 for variant in VARIANTS), totals
         with site.connect() as client:
             client.sendall(b"GET /api/events?last_event_id=production=1 HTTP/1.0\r\n\r\n")
             body, count = b"", 1 + len(site.app.hub.everything())

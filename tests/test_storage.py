@@ -533,6 +533,7 @@ def test_the_table_itself_holds_the_averages(path: Path) -> None:
 NOT_OURS = [
     *("", "nonsense", "[1, 2]", '{"200": "4"}', '{"200": null}', '{"200": 4', "7", b"\xff"),
     *('{"200": 1' + "0" * 400 + "}", '{"200": 1e999}', '{"200": NaN}', "[" * 5_000),
+    *('{"200": 1}, {"200": 1}', " ", '{"200": 1e160}'),
 ]
 
 
@@ -543,11 +544,29 @@ def test_what_somebody_else_wrote_into_the_file_is_left_out_of_averages(path: Pa
                      for i in range(count)])  # fmt: skip
         for i, text in enumerate(NOT_OURS):
             sql(path, "UPDATE metrics_5s SET status_code_rates = ?, latency_buckets = ?"
-                      " WHERE ts = ?", text, text, T0 + i * 2_500)  # fmt: skip
+                      " WHERE ts = ?", text, text, T0 + i * 2_000)  # fmt: skip
         names = ("status_code_rates", "latency_buckets")
         (row,) = ask(store, T0, T0 + MINUTE_MS - 1, names, points=1)
     assert row["status_code_rates"] == {"200": 4}
     assert row["latency_buckets"] == {"1": 2 * (count - len(NOT_OURS))}
+
+
+@pytest.mark.parametrize("text", NOT_OURS)
+@pytest.mark.parametrize("elapsed_s", [None, -100, 0, 1, 5])
+def test_what_somebody_else_wrote_moves_the_weight_of_no_other_row(
+    path: Path, text: str | bytes, elapsed_s: float | None
+) -> None:
+    rows = [snapshot(T0 + i * 5_000, status_code_rates={"200": rate}, req_rate=rate, elapsed_s=s)
+            for i, (rate, s) in enumerate([(1, 5), (10, 55), (20, 5)])]  # fmt: skip
+    with a_store(path, Clock(T0 + 5 * MINUTE_MS)) as store:
+        fill(store, rows)
+        sql(path, "UPDATE metrics_5s SET status_code_rates = ?, req_rate = 'many', elapsed_s = ?"
+                  " WHERE ts = ?", text, elapsed_s, T0)  # fmt: skip
+        names = ("status_code_rates", "req_rate", "elapsed_s")
+        (row,) = ask(store, T0, T0 + MINUTE_MS - 1, names, points=1)
+    average = pytest.approx((10 * 55 + 20 * 5) / 60)
+    assert (row["req_rate"], row["status_code_rates"]) == (average, {"200": average})
+    assert row["elapsed_s"] == 60 + max(elapsed_s or 0, 0)
 
 
 def test_a_summary_has_the_errors_of_every_object_however_it_is_written(path: Path) -> None:
