@@ -89,7 +89,7 @@ PICTURE = """() => {
     theme: document.documentElement.dataset.theme,
     chosen: document.querySelector("select").value,
     panels: all("[data-panel]").map(placeOf),
-    charts: all("[role=img]").map((one) => one.getAttribute("aria-label")),
+    charts: all("[role=img]:not(tbody *)").map((one) => one.getAttribute("aria-label")),
     sorted: all("[aria-sort=ascending], [aria-sort=descending]")
       .map((one) => `${one.textContent} ${one.ariaSort}`),
     pixels: all("canvas").map((one) => `${one.width} x ${one.height}`),

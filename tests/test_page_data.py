@@ -1141,6 +1141,38 @@ def test_a_window_that_ends_in_the_future_fills_up_to_its_end(
         assert times_in(dash)[-1] <= end
 
 
+@pytest.mark.parametrize("is_window", [False, True], ids=["a range", "a window yet to end"])
+def test_a_pause_holds_charts_table_and_totals_and_so_does_a_reload(
+    open_page: OpenPage, fake_proxy: FakeProxy, is_window: bool
+) -> None:
+    with traffic(fake_proxy), quick(fake_proxy) as zaidash:
+        eventually(lambda: newest_tick(zaidash), what="a tick")
+        start = newest_tick(zaidash) - 60_000
+        window = f"?start={start}&end={start + 200_000}"
+        dash = open_page(zaidash, window if is_window else "?range=5m")
+        dash.wait_drawn()
+        dash.wait_loaded("history")
+        wait_ticks(dash, zaidash, 3)
+        dash.page.keyboard.press(" ")
+        dash.wait_connection("paused")
+
+        def picture() -> tuple[list[int], list[list[str]], str]:
+            dash.wait_loaded("history")
+            table = dash.table("history")
+            totals = dash.panel("tokens").get_by_role("table").inner_text()
+            return times_in(dash), table.rows, totals
+
+        told = picture()
+        dash.wait_until(lambda: picture() == told, "totals of the pause")
+        paused_ms = int(re.findall(r"paused=(\d+)", dash.page.url)[0])
+        assert told[0][-1] <= paused_ms
+        dash.wait_until(lambda: newest_tick(zaidash) > paused_ms + 4_000, "time to go by")
+        assert picture() == told
+        dash.page.reload()
+        dash.wait_drawn()
+        assert dash.wait_until(lambda: (found := picture()) == told and found, "it to be the same")
+
+
 def wait_ticks(dash: Dashboard, zaidash: Zaidash, count: int) -> list[int]:
     """Wait for so many more ticks, and return the times of all that a chart shows then."""
     first = newest_tick(zaidash)

@@ -191,6 +191,7 @@ STEPS: dict[str, Callable[[Desk], None]] = {
     "compared": lambda desk: desk.press("compare with before"),
     "zoomed": lambda desk: desk.drag("tokens", 0.2, 0.5),
     "zoomed again": lambda desk: desk.drag("errors", 0.5, 0.9),
+    "moved": lambda desk: desk.key("ArrowLeft"),
     "full screen": lambda desk: desk.press("Sizes: full screen"),
 }
 

@@ -1,5 +1,5 @@
 import type uPlot from "uplot";
-import { bucketLabel, type Heat, intensity, secondsLabel } from "../lib/heat";
+import { axisLabel, bucketLabel, type Heat, intensity } from "../lib/heat";
 import { heatColours, type Theme } from "../lib/theme";
 import { FONT } from "./options";
 
@@ -64,7 +64,7 @@ export function bucketAxis(bounds: readonly string[], colour: string, size: numb
       const every = Math.max(1, Math.ceil((bounds.length * 16) / Math.max(u.height - 40, 1)));
       return bounds.flatMap((_, i) => (i % every === 0 ? [i + 1] : []));
     },
-    values: (_, splits) => splits.map((split) => secondsLabel(bounds[split - 1] ?? "")),
+    values: (_, splits) => splits.map((split) => axisLabel(bounds[split - 1] ?? "")),
   };
 }
 

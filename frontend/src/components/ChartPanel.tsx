@@ -182,7 +182,7 @@ function Totals({ variants, totals, summaries }: TotalsProps) {
       <caption className="sr-only">in all</caption>
       <thead>
         <tr>
-          <th scope="col" className="text-left font-normal">
+          <th scope="col" className="w-[26%] text-left font-normal">
             in all
           </th>
           {Object.keys(totals).map((name) => (
@@ -197,7 +197,7 @@ function Totals({ variants, totals, summaries }: TotalsProps) {
           const summary = summaries?.get(variant);
           return (
             <tr key={variant}>
-              <th scope="row" className="truncate text-left font-normal">
+              <th scope="row" className="truncate pr-1 text-left font-normal">
                 {variant}
               </th>
               {Object.entries(totals).map(([name, tell]) => (

@@ -91,7 +91,7 @@ export function useDashboard(config: Config, aheadMs: number): Board {
   const summary = usePoll(
     isLoading || isGone ? null : keyOf(question),
     (signal) => fetchSummary(question, signal),
-    isGrowing(question, live.drawnAt) ? summaryEveryMs(question.lengthMs) : null,
+    isGrowing(question, config, live.drawnAt) ? summaryEveryMs(question.lengthMs) : null,
     live.withTick,
   );
   // A map: a variant may be named like a property that every object has.

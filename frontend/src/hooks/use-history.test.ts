@@ -25,10 +25,11 @@ describe("the time a question is about", () => {
 it.each([
   ["a live one", null, true],
   ["one that ends in the future", NOW + 1, true],
-  ["one that ends now", NOW, false],
-  ["one that is over", NOW - 1, false],
+  ["one that ends now: its last snapshot is a scrape away", NOW, true],
+  ["one whose last snapshot may be late", NOW - 4999, true],
+  ["one that is over", NOW - 5000, false],
 ])("a window grows or does not: %s", (_, end, expected) => {
-  expect(isGrowing({ ...LIVE, end }, NOW)).toBe(expected);
+  expect(isGrowing({ ...LIVE, end }, { scrape_interval: 5 }, NOW)).toBe(expected);
 });
 
 /** How far a live window moves on until the one before it is asked for anew. */

@@ -1,9 +1,9 @@
 import { useCallback, useEffect, useState } from "react";
 import { fetchColumns, snapshotsOf } from "../api/client";
-import type { Columns, Field, Snapshot } from "../api/types";
+import type { Columns, Config, Field, Snapshot } from "../api/types";
 import { retryDelayMs } from "../lib/connection";
 import type { Live } from "../lib/live";
-import type { Plan, Slice } from "../lib/plan";
+import { completeUntil, type Plan, type Slice } from "../lib/plan";
 import { HOUR_MS, type Span } from "../lib/time";
 import { Timeline } from "../lib/timeline";
 
@@ -33,6 +33,8 @@ interface Failure {
   /** How often it was asked again before. */
   readonly attempt: number;
 }
+
+type Timing = Pick<Config, "scrape_interval">;
 
 interface Answer {
   readonly question: Question | null;
@@ -69,9 +71,9 @@ export function spanOfQuestion({ lengthMs, end }: Question, now: number): Span {
   return { start: (end ?? now) - lengthMs, end: end ?? now };
 }
 
-/** Whether there is more to come: the window moves along, or ends in the future. */
-export function isGrowing({ end }: Question, now: number): boolean {
-  return end === null || end > now;
+/** Whether there may be more to come: the window moves along, or its last snapshot is not there yet. */
+export function isGrowing({ end }: Question, timing: Timing, now: number): boolean {
+  return end === null || end > completeUntil(timing, now);
 }
 
 export function keyOf(question: Question): string {
@@ -102,7 +104,7 @@ export function useHistory(
       setAnswer(NO_ANSWER);
       return;
     }
-    const isLive = isGrowing(question, live.now());
+    const isLive = isGrowing(question, live.config, live.now());
     if (isPauseOf(answer.question, question, live)) {
       for (const timeline of answer.timelines.values()) timeline.show();
       setAnswer({ ...answer, question });

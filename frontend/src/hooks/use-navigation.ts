@@ -25,6 +25,7 @@ export function useNavigation(): Navigation {
   const choices = useChoices();
   const latest = useRef(choices);
   latest.current = choices;
+  const panned = useRef<Span | null>(null);
   return useMemo(
     () => ({
       onZoom: ({ start, end }) => {
@@ -48,7 +49,9 @@ export function useNavigation(): Navigation {
         }
         // At the other end there is nowhere to go, but for the time that has passed meanwhile.
         if (Math.abs(moved.start - span.start) < LEAST_MOVE * lengthOf(span)) return;
-        changeView({ window: moved }, view.window !== null);
+        // Moving on and on is one step, but not one with what was looked at before.
+        changeView({ window: moved }, view.window !== null && view.window === panned.current);
+        panned.current = moved;
       },
     }),
     [],

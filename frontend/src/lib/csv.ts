@@ -1,7 +1,10 @@
-/** A field as RFC 4180 wants it; empty for null. */
+/**
+ * A field as RFC 4180 wants it; empty for null. Numbers have the twelve digits of the service's: those
+ * after them depend on the order in which parts were added up.
+ */
 function field(value: string | number | null | undefined): string {
   if (value === null || value === undefined) return "";
-  const text = String(value);
+  const text = String(typeof value === "number" ? Number(value.toPrecision(12)) : value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

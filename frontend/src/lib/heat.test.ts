@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { ByKey } from "../api/types";
 import {
   allBounds,
+  axisLabel,
   boundsOf,
   bucketLabel,
   compareBounds,
@@ -188,7 +189,16 @@ describe("the name of a bucket", () => {
     ["2.5", "2.5 s"],
     ["300", "300 s"],
     ["+Inf", "∞"],
-  ])("is short on the axis: %s as %s", (bound, label) => {
+  ])("is as short as can be: %s as %s", (bound, label) => {
     expect(secondsLabel(bound)).toBe(label);
+    expect(axisLabel(bound)).toBe(label);
+  });
+
+  it.each([
+    ["0.3333333333333333", "333.333 ms", "333 ms"],
+    ["0.0001234567", "0.123457 ms", "0.123 ms"],
+    ["33.3333", "33.3333 s", "33.3 s"],
+  ])("is shorter on the axis: %s as %s and %s", (bound, label, onAxis) => {
+    expect([secondsLabel(bound), axisLabel(bound)]).toEqual([label, onAxis]);
   });
 });

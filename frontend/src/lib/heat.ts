@@ -1,4 +1,5 @@
 import type { ByKey } from "../api/types";
+import { formatMs, trimZeros } from "./format";
 import { lengthOf, type Span } from "./time";
 import type { Timeline } from "./timeline";
 
@@ -135,7 +136,13 @@ export function bucketLabel(bounds: readonly string[], index: number): string {
   return `${lower ? secondsLabel(lower) : "0"} – ${secondsLabel(upper)}`;
 }
 
-/** A bound as short as can be: 5 ms, 2.5 s, ∞. */
+/** A bound on an axis, which has no room for more than three digits: 5 ms, 333 ms, 2.5 s, ∞. */
+export function axisLabel(bound: string): string {
+  const seconds = boundOf(bound);
+  return Number.isFinite(seconds) ? trimZeros(formatMs(1000 * seconds)) : "∞";
+}
+
+/** A bound as it is: 5 ms, 333.333 ms, 2.5 s, ∞. */
 export function secondsLabel(bound: string): string {
   const seconds = boundOf(bound);
   if (seconds === Number.POSITIVE_INFINITY) return "∞";

@@ -45,7 +45,7 @@ export class Live {
   private waiting: (() => void)[] = [];
 
   constructor(
-    private readonly config: Config,
+    readonly config: Config,
     /** How far the service's clock is ahead of this machine's. */
     public aheadMs: number,
   ) {

@@ -425,4 +425,15 @@ describe("the table of minutes", () => {
     // The last line is of the minute in which the slice ends.
     expect(((tail?.end ?? 0) + 1) % MINUTE_MS).toBe(0);
   });
+
+  it.each([
+    ["half an hour", 30 * MINUTE_MS],
+    ["two hours", 2 * HOUR_MS],
+  ])("counts no more of the minute in which the page was paused, in %s", (_, lengthMs) => {
+    const end = Math.floor(NOW / MINUTE_MS) * MINUTE_MS - 22_500;
+    const span = { start: end - lengthMs, end };
+    expect(planMinutes(span, false, timing, NOW, end).tail?.end).toBe(end);
+    const { rows, tail } = planMinutes(span, false, timing, NOW, end - 90_000);
+    expect((tail ?? rows)?.end).toBe(end + 22_499);
+  });
 });

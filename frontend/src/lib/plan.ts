@@ -82,21 +82,29 @@ export function planHistory(
 }
 
 /**
- * The plan for one row per minute. Up to one hour the service has no minutes, and its bins are
- * whole ticks, of which a minute need not be made: then the page makes them.
+ * The plan for one row per minute, the last as a whole unless the page was paused in it. Up to one
+ * hour the service has no minutes, and its bins are whole ticks, of which a minute need not be made:
+ * then the page makes them.
  */
-export function planMinutes(span: Span, isLive: boolean, timing: Timing, now: number): Plan {
+export function planMinutes(
+  span: Span,
+  isLive: boolean,
+  timing: Timing,
+  now: number,
+  pausedAt: number | null = null,
+): Plan {
   const intervalMs = Math.round(timing.scrape_interval * 1000);
   const from = firstMinute(span);
-  const last = Math.min(Math.ceil(span.end / MINUTE_MS) * MINUTE_MS - 1, now);
+  const end = Math.ceil(span.end / MINUTE_MS) * MINUTE_MS - 1;
+  const last = Math.min(pausedAt === span.end ? pausedAt : end, now);
   const gapMs = gapOf(MINUTE_MS, intervalMs);
   const plan = { stepMs: MINUTE_MS, baseMs: MINUTE_MS, gapMs, from, lead: null };
   if (hasSnapshots(span, timing, now)) {
     const tail = { start: from, end: last, points: null };
     return { ...plan, rows: null, minutes: null, tail };
   }
-  const end = endOfBins(from, last, MINUTE_MS, timing, now);
-  return { ...plan, ...coarse(from, end, last, MINUTE_MS, isLive, timing, now) };
+  const over = endOfBins(from, last, MINUTE_MS, timing, now);
+  return { ...plan, ...coarse(from, over, last, MINUTE_MS, isLive, timing, now) };
 }
 
 /** The first minute that begins in a span, or where none does, the one that it lies in. */
@@ -132,7 +140,7 @@ function tailOf(start: number, last: number, isLive: boolean): Slice | null {
 }
 
 /** Until when no snapshot can be missing any more that may still come. */
-function completeUntil(timing: Timing, now: number): number {
+export function completeUntil(timing: Pick<Config, "scrape_interval">, now: number): number {
   return now - Math.max(timing.scrape_interval * 1000, LEAST_LATE_MS);
 }
 
@@ -141,10 +149,9 @@ function firstSnapshot(timing: Timing, now: number): number {
   return now - timing.retention_5s * 1000 + SLACK_MS;
 }
 
-/** Whether the service has snapshots for all of a span, and answers with them. */
+/** Whether the service has snapshots for all of a span, and answers with them when it is over. */
 function hasSnapshots(span: Span, timing: Timing, now: number): boolean {
-  const length = Math.min(span.end, now) - span.start;
-  return length <= HOUR_MS && span.start >= firstSnapshot(timing, now);
+  return lengthOf(span) <= HOUR_MS && span.start >= firstSnapshot(timing, now);
 }
 
 /** A row missing between averages of several ticks is an outage of more than two of them. */

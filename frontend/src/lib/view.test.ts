@@ -186,6 +186,13 @@ describe("the time shown", () => {
     const window = { start: 1000, end: 20_000 };
     expect(spanOf({ ...DEFAULT_VIEW, window }, NOW)).toEqual({ ...window, isLive: false });
     expect(spanOf({ ...DEFAULT_VIEW, window, pausedAt: 5 }, NOW).end).toBe(20_000);
+    expect(spanOf({ ...DEFAULT_VIEW, window, pausedAt: 30_000 }, NOW).end).toBe(20_000);
+  });
+
+  it("goes no further than the pause in a window that would go on growing", () => {
+    const window = { start: 1000, end: 20_000 };
+    const span = spanOf({ ...DEFAULT_VIEW, window, pausedAt: 9000 }, NOW);
+    expect(span).toEqual({ start: 1000, end: 9000, isLive: false });
   });
 });
 

@@ -109,9 +109,14 @@ export function isStep(from: View, to: View): boolean {
 
 /** The time a view shows at `now`, and whether it moves on with it. */
 export function spanOf(view: View, now: number): Span & { readonly isLive: boolean } {
-  if (view.window) return { ...view.window, isLive: false };
-  const end = view.pausedAt ?? now;
-  return { start: end - rangeMs(view.range), end, isLive: view.pausedAt === null };
+  const { window, pausedAt } = view;
+  if (window) {
+    // One that would go on growing stands still with the page.
+    const isCut = pausedAt !== null && pausedAt > window.start && pausedAt < window.end;
+    return { start: window.start, end: isCut ? pausedAt : window.end, isLive: false };
+  }
+  const end = pausedAt ?? now;
+  return { start: end - rangeMs(view.range), end, isLive: pausedAt === null };
 }
 
 /**

@@ -71,7 +71,10 @@ export function HistoryPanel() {
     live,
     FIELDS,
     wasSeen ? question : null,
-    (wanted, isLive) => planMinutes(keptOf(wanted, live.now(), keptMs), isLive, config, live.now()),
+    (wanted, isLive) => {
+      const kept = keptOf(wanted, live.now(), keptMs);
+      return planMinutes(kept, isLive, config, live.now(), view.pausedAt);
+    },
     "minutes",
   );
   const start = firstMinute(useShownSpan(history));

@@ -77,8 +77,8 @@ const TargetsCard = memo(function TargetsCard(props: Props) {
                 key={`${target.variant} ${target.url}`}
                 className="border-t border-line align-top"
               >
-                <td className="px-2 py-1 break-all">{target.url}</td>
-                <td className="px-2 py-1">{target.variant}</td>
+                <td className="min-w-56 px-2 py-1 break-all">{target.url}</td>
+                <td className="name min-w-24 px-2 py-1">{target.variant}</td>
                 <td
                   className={`px-2 py-1 font-semibold whitespace-nowrap ${COLOURS[target.health]}`}
                 >
