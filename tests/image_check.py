@@ -21,7 +21,6 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -387,13 +386,12 @@ def test_name_with_an_umlaut_is_looked_up_until_it_resolves(image: Image, volume
         settings = {"SCRAPE_TARGETS": f"plain={url},dns=dns+{url}"}
         with run(image, volume, env=settings) as container:
             try:
-                for number in (0, 1):
-                    reason = eventually(
-                        partial(last_error, container, number),
-                        30,
-                        "a name that is not found",
-                    )
-                    assert reason.startswith("the host name cannot be resolved: "), reason
+                wanted = "the host name cannot be resolved: "
+                eventually(
+                    lambda: all(last_error(container, n).startswith(wanted) for n in (0, 1)),
+                    30,
+                    "a name that is not found",
+                )
                 hosts.write_text(f"{before}127.0.0.1 xn--bcher-kva.invalid\n", encoding="utf-8")
                 # zaidash looks again every 30 s.
                 eventually(
@@ -441,8 +439,8 @@ def test_target_with_https_is_scraped_only_when_trusted(
         server.expect_request("/metrics").respond_with_data(proxy.exposition())
         settings = {"SCRAPE_TARGETS": server.url_for("/metrics")}
         with run(image, volume, env=settings) as container:
-            reason = eventually(partial(last_error, container, 0), 30, "a failed scrape")
-            assert "certificate" in reason
+            # On a busy machine a scrape may run into its deadline first.
+            eventually(lambda: "certificate" in last_error(container, 0), 30, "what is wrong")
         shutil.copyfile(certificate[0], volume / "ca.pem")
         with run(image, volume, env=settings | {"SSL_CERT_FILE": "/data/ca.pem"}) as container:
             eventually(lambda: newest(container), 30, "a snapshot")

@@ -1153,7 +1153,13 @@ def test_a_pause_holds_charts_table_and_totals_and_so_does_a_reload(
         dash.wait_drawn()
         dash.wait_loaded("history")
         wait_ticks(dash, zaidash, 3)
-        dash.page.keyboard.press(" ")
+
+        def is_of_the_pause(url: str) -> bool:
+            end = re.search(r"/api/summary\?.*\bend=(\d+)", url)
+            return end is not None and int(end[1]) < start + 200_000
+
+        with dash.page.expect_response(lambda response: is_of_the_pause(response.url)):
+            dash.page.keyboard.press(" ")
         dash.wait_connection("paused")
 
         def picture() -> tuple[list[int], list[list[str]], str]:
@@ -1162,8 +1168,14 @@ def test_a_pause_holds_charts_table_and_totals_and_so_does_a_reload(
             totals = dash.panel("tokens").get_by_role("table").inner_text()
             return times_in(dash), table.rows, totals
 
-        told = picture()
-        dash.wait_until(lambda: picture() == told, "totals of the pause")
+        pictures = [picture()]
+
+        def is_still() -> bool:
+            pictures.append(picture())
+            return pictures[-1] == pictures[-2]
+
+        dash.wait_until(is_still, "the totals on the page")
+        told = pictures[-1]
         paused_ms = int(re.findall(r"paused=(\d+)", dash.page.url)[0])
         assert told[0][-1] <= paused_ms
         dash.wait_until(lambda: newest_tick(zaidash) > paused_ms + 4_000, "time to go by")
