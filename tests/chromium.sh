@@ -4,5 +4,5 @@
 # that has 100 ms cannot. Playwright starts it as a session of its own, and Linux shares processors
 # among sessions first (sched_autogroup), so that `nice` alone would change nothing.
 
-[ -w /proc/self/autogroup ] && echo 10 >/proc/self/autogroup
-exec nice -n 10 /usr/bin/chromium "$@"
+[ -w /proc/self/autogroup ] && echo 5 >/proc/self/autogroup
+exec nice -n 5 /usr/bin/chromium "$@"
