@@ -62,7 +62,7 @@ export function ChartPanel({ panel, turn }: { readonly panel: PanelSpec; readonl
     };
   }, [panel, history.timelines, before?.timelines, due, theme, view.hidden, isLogarithmic]);
   const isHiding = [...view.hidden].some((name) => name.startsWith(`${panel.id}:`));
-  const why = isHiding ? `${panel.nothing} Some series are hidden.` : panel.nothing;
+  const why = isHiding ? "No values of the series that are shown." : panel.nothing;
   const nothing = hasValues(spec) ? null : why;
   const state = usePanelState(history, spec.data[0].length > 0, nothing, before);
   return (

@@ -34,8 +34,6 @@ interface Failure {
   readonly attempt: number;
 }
 
-type Timing = Pick<Config, "scrape_interval">;
-
 interface Answer {
   readonly question: Question | null;
   readonly timelines: ReadonlyMap<string, Timeline>;
@@ -72,7 +70,11 @@ export function spanOfQuestion({ lengthMs, end }: Question, now: number): Span {
 }
 
 /** Whether there may be more to come: the window moves along, or its last snapshot is not there yet. */
-export function isGrowing({ end }: Question, timing: Timing, now: number): boolean {
+export function isGrowing(
+  { end }: Question,
+  timing: Pick<Config, "scrape_interval">,
+  now: number,
+): boolean {
   return end === null || end > completeUntil(timing, now);
 }
 
