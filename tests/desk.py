@@ -74,7 +74,10 @@ IS_DRAWN = """() => {
   };
   const isLoading = (panel) => [...panel.querySelectorAll("[role=status]")]
     .some((status) => status.textContent.startsWith("Loading"));
+  // What is out of sight is drawn a moment later, on a busy machine a long one.
+  const plots = [...document.querySelectorAll("div[role=img]")];
   return panels.length > 0
+    && plots.every((plot) => plot.querySelector("canvas") !== null)
     && !panels.some((panel) => (isSeen(panel) || panel.dataset.panel !== "history")
       && isLoading(panel));
 }"""
