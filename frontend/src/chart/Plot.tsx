@@ -39,6 +39,7 @@ export function Plot(props: Props) {
   const shown = useRef<Shown | null>(null);
   const size = useRef<Size | null>(null);
   const later = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const frame = useRef(0);
   const latest = useRef(props);
   latest.current = props;
   const [failure, setFailure] = useState<{ readonly error: unknown } | null>(null);
@@ -62,6 +63,11 @@ export function Plot(props: Props) {
 
   /** The chart is made again only where its shape has changed. */
   function show(decision: Decision): void {
+    // Answers come to a hidden tab as well, but frames only to one that is shown.
+    if (document.hidden) {
+      frame.current = requestAnimationFrame(() => besideReact(catchUp));
+      return;
+    }
     const { shape, data, span, options } = latest.current;
     if (decision === "update") {
       chart.current?.batch(() => {
@@ -145,6 +151,7 @@ export function Plot(props: Props) {
   useEffect(
     () => () => {
       clearTimeout(later.current);
+      cancelAnimationFrame(frame.current);
       tooltip.current?.destroy();
       chart.current?.destroy();
       chart.current = null;
