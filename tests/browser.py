@@ -38,7 +38,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from needs import give_up
-from support import CHROMIUM, PATIENT_CHROMIUM, Zaidash, launch_chromium
+from support import CHROMIUM, PATIENCE, Zaidash, launch_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import (
@@ -309,7 +309,7 @@ def chromium() -> Iterator[Browser]:
         give_up(f"there is no Chromium at {CHROMIUM}")
     expect.set_options(timeout=WAIT_S * 1000)
     with sync_playwright() as playwright:
-        browser = launch_chromium(playwright.chromium, PATIENT_CHROMIUM)
+        browser = launch_chromium(playwright.chromium, PATIENCE)
         yield browser
         browser.close()
 

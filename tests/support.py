@@ -103,8 +103,6 @@ def get(
 # --------------------------------------------------------------------------------------
 
 CHROMIUM = Path("/usr/bin/chromium")
-#: The same, behind whatever else wants the processors.
-PATIENT_CHROMIUM = Path(__file__).with_name("chromium.sh")
 CHROMIUM_ARGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -116,9 +114,18 @@ CHROMIUM_ARGS = (
 )
 
 
-def launch_chromium(chromium: BrowserType, path: Path = CHROMIUM, **options: Any) -> Browser:
+#: How far tests' browsers are behind all else that wants the processors, as `nice` counts it.
+PATIENCE = 5
+
+
+def launch_chromium(chromium: BrowserType, niceness: int = 0, **options: Any) -> Browser:
     """Start Debian's Chromium; Playwright's own is not downloaded."""
-    return chromium.launch(executable_path=str(path), args=list(CHROMIUM_ARGS), **options)
+    return chromium.launch(
+        executable_path=str(Path(__file__).with_name("chromium.sh")),
+        args=list(CHROMIUM_ARGS),
+        env={**os.environ, "CHROMIUM_NICE": str(niceness)},
+        **options,
+    )
 
 
 # --------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ from desk import (
     tooltips,
     wait_ticks,
 )
-from support import PATIENT_CHROMIUM, Zaidash, launch_chromium
+from support import PATIENCE, Zaidash, launch_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -523,7 +523,7 @@ def test_a_long_sweep_of_the_wheel_arrives_in_the_address(
     """
     browser = launch_chromium(
         chromium.browser_type,
-        PATIENT_CHROMIUM,
+        PATIENCE,
         ignore_default_args=["--disable-ipc-flooding-protection"],
     )
     try:
