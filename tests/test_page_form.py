@@ -888,6 +888,16 @@ def test_the_heat_maps_summary_tells_how_many_requests_it_shows(still: Desk) -> 
         assert float(shown[2]) == pytest.approx(100 * max(sums) / sum(sums), abs=0.6)
 
 
+def test_the_heat_maps_scale_ends_with_the_most_in_a_cell(still: Desk) -> None:
+    table = still.dash.table("heat-map")
+    scales = still.dash.panel("heat-map").get_by_text("requests in a cell, from").locator("..")
+    for variant, scale in zip(("production", "canary"), scales.all(), strict=True):
+        cells = (float(cell) for row in table.rows if row[1] == variant for cell in row[2:])
+        words, most = (scale.text_content() or "").split("to")
+        assert words == "requests in a cell, from1"
+        assert same(most, max(cells))
+
+
 # --------------------------------------------------------------------------------------
 # Somewhere else: below a path, behind a password
 # --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import { useIsSeen } from "../hooks/use-is-seen";
 import { type Navigation, useNavigation } from "../hooks/use-navigation";
 import { useBoard } from "../lib/board";
 import { isoTime, toCsv } from "../lib/csv";
-import { formatCount, formatMs } from "../lib/format";
+import { formatCount, formatMs, NOTHING } from "../lib/format";
 import { boundsOf, bucketLabel, type Heat, heatOf, totalsOf } from "../lib/heat";
 import type { Colours, Theme } from "../lib/theme";
 import { lengthOf, type Span } from "../lib/time";
@@ -119,24 +119,16 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
           const chart = charts.current.get(variant) ?? { current: null };
           charts.current.set(variant, chart);
           return (
-            <div key={variant} className="flex min-h-0 flex-1 flex-col">
-              {timelines.length > 1 && (
-                <p className="name mt-1 flex items-center gap-1.5 text-xs text-muted">
-                  <DashSwatch index={config.variants.indexOf(variant)} />
-                  {variant}
-                </p>
-              )}
-              <div className="relative min-h-0 flex-1">
-                <HeatMap
-                  chart={chart}
-                  variant={variant}
-                  timeline={timeline}
-                  drawn={drawn}
-                  isSeen={isSeen}
-                  {...{ theme, colours, navigation }}
-                />
-              </div>
-            </div>
+            <HeatMap
+              key={variant}
+              chart={chart}
+              variant={variant}
+              index={timelines.length > 1 ? config.variants.indexOf(variant) : null}
+              timeline={timeline}
+              drawn={drawn}
+              isSeen={isSeen}
+              {...{ theme, colours, navigation }}
+            />
           );
         })}
       </div>
@@ -147,6 +139,8 @@ export function HeatMapPanel({ turn }: { readonly turn: number }) {
 interface Props {
   readonly chart: React.RefObject<uPlot | null>;
   readonly variant: string;
+  /** The place of the variant among all, null where its name need not be told. */
+  readonly index: number | null;
   readonly timeline: Timeline;
   /** The window, and the rows of the map; another one where the timeline has changed. */
   readonly drawn: { readonly span: Span; readonly bounds: readonly string[] };
@@ -158,7 +152,7 @@ interface Props {
 
 /** One variant's map. */
 const HeatMap = memo(function HeatMap(props: Props) {
-  const { chart, variant, timeline, drawn, theme, colours, navigation } = props;
+  const { chart, variant, index, timeline, drawn, theme, colours, navigation } = props;
   const { span, bounds } = drawn;
   const heat = useMemo(() => heatOf(timeline, drawn.span, drawn.bounds), [timeline, drawn]);
   const description = useMemo(() => describe(variant, heat), [variant, heat]);
@@ -174,31 +168,67 @@ const HeatMap = memo(function HeatMap(props: Props) {
   }, [heat]);
 
   return (
-    <Plot
-      chart={chart}
-      isSeen={props.isSeen}
-      shape={JSON.stringify([theme, bounds, lengthOf(span)])}
-      data={data}
-      span={span}
-      options={(size, shown) => {
-        const base = baseOptions(size, shown, colours, navigation);
-        return {
-          ...base,
-          scales: { ...base.scales, left: { range: [0, bounds.length] } },
-          axes: [...(base.axes ?? []), bucketAxis(bounds, colours.muted, AXIS_PX)],
-          series: [{}, { scale: "left", points: { show: false } }],
-          plugins: [heatPlugin(() => latest.current, theme)],
-        };
-      }}
-      tip={(u) => {
-        const cell = cellAt(u, latest.current);
-        if (!cell) return null;
-        const row = { label: cell.label, colour: null, values: [formatCount(cell.count)] };
-        return { time: cell.time, columns: [`${variant}, requests`], rows: [row] };
-      }}
-      onPan={navigation.onPan}
-      description={description}
-    />
+    <div className="flex min-h-0 flex-1 flex-col">
+      <div className="mt-1 flex items-center gap-x-3 text-xs text-muted">
+        {index !== null && (
+          <p className="name flex min-w-0 items-center gap-1.5">
+            <DashSwatch index={index} />
+            {variant}
+          </p>
+        )}
+        <Scale most={heat.max} colours={colours} />
+      </div>
+      <div className="relative min-h-0 flex-1">
+        <Plot
+          chart={chart}
+          isSeen={props.isSeen}
+          shape={JSON.stringify([theme, bounds, lengthOf(span)])}
+          data={data}
+          span={span}
+          options={(size, shown) => {
+            const base = baseOptions(size, shown, colours, navigation);
+            return {
+              ...base,
+              scales: { ...base.scales, left: { range: [0, bounds.length] } },
+              axes: [...(base.axes ?? []), bucketAxis(bounds, colours.muted, AXIS_PX)],
+              series: [{}, { scale: "left", points: { show: false } }],
+              plugins: [heatPlugin(() => latest.current, theme)],
+            };
+          }}
+          tip={(u) => {
+            const cell = cellAt(u, latest.current);
+            if (!cell) return null;
+            const row = { label: cell.label, colour: null, values: [formatCount(cell.count)] };
+            return { time: cell.time, columns: [`${variant}, requests`], rows: [row] };
+          }}
+          onPan={navigation.onPan}
+          description={description}
+        />
+      </div>
+    </div>
+  );
+});
+
+interface ScaleProps {
+  readonly most: number;
+  readonly colours: Colours;
+}
+
+/** What the colours stand for: requests in a cell, on a logarithmic scale. */
+const Scale = memo(function Scale({ most, colours }: ScaleProps) {
+  return (
+    <p
+      className="ml-auto flex shrink-0 items-center gap-1.5"
+      title="Requests in a cell, on a logarithmic scale"
+    >
+      <span className="sr-only">requests in a cell, from</span>1
+      <span
+        className="swatch h-2.5 w-20 rounded-xs"
+        style={{ backgroundImage: `linear-gradient(to right, ${colours.heat.join(", ")})` }}
+      />
+      <span className="sr-only">to</span>
+      <span className="min-w-[5ch] tabular-nums">{most > 0 ? formatCount(most) : NOTHING}</span>
+    </p>
   );
 });
 
