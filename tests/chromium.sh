@@ -2,8 +2,6 @@
 #
 # Chromium as tests and measurements start it, $CHROMIUM_NICE behind whatever else wants processors.
 
-set -e
-
 # A test's browser can wait, a scrape that has 100 ms cannot. Playwright starts it as a session of its
 # own, and Linux shares processors among sessions first (sched_autogroup), so that `nice` alone would
 # change nothing.
