@@ -145,6 +145,10 @@ class Desk:
 
     def picture(self, *tables: str) -> dict[str, Any]:
         """Return what is chosen and drawn, with the CSV files of some panels."""
+        # A scrape that a busy machine makes late brings a banner, and with it other places.
+        self.dash.wait_until(
+            lambda: self.page.get_by_text(" is down: ").count() == 0, "the demo to be up"
+        )
         self.settle()
         picture: dict[str, Any] = self.page.evaluate(PICTURE)
         for panel in tables:
@@ -244,7 +248,7 @@ def open_desk(open_page: OpenPage) -> OpenDesk:
 def demo(chromium: Browser) -> Iterator[Zaidash]:
     """Production and canary, scraped every second, with a week of history."""
     with run_zaidash("--demo") as zaidash:
-        eventually(lambda: zaidash.get("/readyz").status == 200, 30, "200 from /readyz")
+        eventually(lambda: zaidash.get("/readyz").status == 200, WAIT_S, "200 from /readyz")
         yield zaidash
 
 
@@ -266,10 +270,13 @@ def window(demo: Zaidash) -> Window:
     return Window(end - 20 * MINUTE_MS, end)
 
 
-@pytest.fixture(scope="module")
-def paused(window: Window) -> str:
-    """The address of a page that was paused: every range ends then."""
-    return f"?paused={window.end}"
+@pytest.fixture
+def paused(demo: Zaidash) -> str:
+    """The address of a page that was paused: every range ends then.
+
+    Made for each test: an hour that ends then leaves the snapshots that the demo keeps before long.
+    """
+    return f"?paused={int(time.time() * 1000) // MINUTE_MS * MINUTE_MS - 4 * MINUTE_MS}"
 
 
 @pytest.fixture(scope="module")
@@ -435,7 +442,7 @@ def serving(names: Sequence[str], **env: str) -> Iterator[tuple[Zaidash, list[Fa
         targets = ",".join(f"{p.variant}={p.url}" for p in proxies)
         settings = {"SCRAPE_TARGETS": targets, "SCRAPE_INTERVAL": "200ms", **env}
         with run_zaidash(env=settings) as zaidash:
-            eventually(lambda: zaidash.get("/readyz").status == 200, 30, "200 from /readyz")
+            eventually(lambda: zaidash.get("/readyz").status == 200, WAIT_S, "200 from /readyz")
             yield zaidash, proxies
     finally:
         stop.set()

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "zaidash.py"
 
 #: How long zaidash may take from its start to its first answer; the demo writes a week of history.
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0
 
 #: How long zaidash may take to stop. It promises 5 s, which tests check themselves.
 STOP_TIMEOUT_S = 15.0

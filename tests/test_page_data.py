@@ -493,14 +493,17 @@ def test_tiles_show_the_newest_snapshot_of_every_variant(open_page: OpenPage, pa
     wrong: list[str] = ["nothing was compared"]
 
     def compare() -> bool:
+        """A tick may be drawn late, and another be there by now: the tiles show one of the last."""
         nonlocal wrong
-        before = newest(past.zaidash)
         texts = tile_texts(dash)
-        is_still = newest(past.zaidash) == before and len(before) == 2
-        if is_still:
-            wrong = wrong_tiles(texts, before)
-            if not wrong:
-                compared.add(before["production"]["timestamp"])
+        by_tick: defaultdict[int, dict[str, Row]] = defaultdict(dict)
+        for row in past.zaidash.json("/api/metrics?range=10s"):
+            by_tick[row["timestamp"]][row["variant"]] = row
+        for timestamp, readings in by_tick.items():
+            if len(readings) == 2:
+                wrong = wrong_tiles(texts, readings)
+                if not wrong:
+                    compared.add(timestamp)
         return len(compared) >= 3
 
     with suppress(AssertionError):
@@ -579,11 +582,28 @@ def test_changes_on_tiles_are_those_of_the_summary_against_the_window_before(
     dash.wait_drawn()
     dash.wait_until(lambda: answers, "a summary")
     expect(dash.tile("requests", "canary")).to_contain_text("vs before")
-    texts, summaries = tile_texts(dash), answers[-1]
     if asked == "start=":
         own = past.zaidash.json(f"/api/summary?start={window.start + 1}&end={window.end}")
-        assert summaries == own
-        assert wrong_tiles(texts, with_cache_rates(own)) == []
+        assert answers[-1] == own
+        assert wrong_tiles(tile_texts(dash), with_cache_rates(own)) == []
+    wrong: list[str] = []
+
+    def are_of_an_answer() -> bool:
+        """An answer may be there, and not be drawn yet."""
+        nonlocal wrong
+        texts = tile_texts(dash)
+        found = [wrong_changes(texts, summaries) for summaries in answers]
+        wrong = found[-1]
+        return [] in found
+
+    with suppress(AssertionError):
+        dash.wait_until(are_of_an_answer)
+    assert are_of_an_answer(), wrong
+
+
+def wrong_changes(texts: TileTexts, summaries: Mapping[str, Row]) -> list[str]:
+    """What tiles say of the window before and should not, by the service's summaries."""
+    wrong = []
     for variant in VARIANTS:
         summary = summaries[variant]
         for tile, label, of, in_points in CHANGES:
@@ -593,9 +613,9 @@ def test_changes_on_tiles_are_those_of_the_summary_against_the_window_before(
             text = texts[tile, variant][-1]
             assert text.endswith(" vs before"), f"{tile} of {variant} says {text}"
             told = change_of(text.removesuffix(" vs before").removeprefix(label))
-            assert abs(told - change) <= (0.0051 if in_points else max(0.51, abs(change) / 150)), (
-                f"{tile} of {variant} says {text}, and it is {change}"
-            )
+            if abs(told - change) > (0.0051 if in_points else max(0.51, abs(change) / 150)):
+                wrong.append(f"{tile} of {variant} says {text}, and it is {change}")
+    return wrong
 
 
 def with_cache_rates(summaries: Mapping[str, Row]) -> dict[str, Row]:
@@ -838,10 +858,11 @@ def test_every_value_of_every_live_chart_is_the_apis(
 ) -> None:
     dash = open_page(past.zaidash, f"?range={query}")
     dash.wait_drawn()
-    opened_at = now_ms()
-    if step_ms < MINUTE_MS:  # so that some of it came live, and bins grew
-        dash.wait_until(lambda: now_ms() > opened_at + 3_000, "some ticks")
     now = now_ms()
+    if step_ms < MINUTE_MS:  # so that some of it came live, and bins grew
+        dash.wait_until(lambda: newest_tick(past.zaidash) > now + 3_000, "some ticks")
+        now = newest_tick(past.zaidash)
+        dash.wait_until(lambda: times_in(dash)[-1] + step_ms > now, "them on the page")
     shown = shown_at(past, Span(now - length_ms, now), step_ms, is_live=True)
     check_lines(dash, shown)
     check_codes(dash, shown)
@@ -1057,7 +1078,9 @@ def test_the_request_history_adds_up_to_what_the_proxy_counted(
 
 def check_partial_minutes(dash: Dashboard) -> None:
     """The minute under way and the one in which all began are marked, with what they cover."""
-    for _ in range(5):  # a tick may come between the two looks
+
+    def are_marked() -> bool:
+        # A tick may come between the two looks, and rows are drawn after it.
         covered = dash.table("history").column("covered_s")
         lines = dash.panel("history").locator("tbody tr[aria-rowindex]")
         marks = lines.evaluate_all(
@@ -1065,10 +1088,11 @@ def check_partial_minutes(dash: Dashboard) -> None:
         )
         wanted = [float(text or 60) for text in covered]
         told = [re.fullmatch(r"not a whole minute: it covers (.+)", mark) for mark in marks]
-        if [mark is not None for mark in told] == [abs(one - 60) > 0.75 for one in wanted]:
-            assert any(told), "no minute is whole yet, and none is marked"
-            return
-    raise AssertionError(f"{marks} for minutes that cover {covered} s")
+        is_same = [mark is not None for mark in told] == [abs(one - 60) > 0.75 for one in wanted]
+        assert not is_same or any(told), "no minute is whole yet, and none is marked"
+        return is_same
+
+    dash.wait_until(are_marked, "a mark at every minute that is not whole, and at no other")
 
 
 def total_requests(zaidash: Zaidash, proxy: FakeProxy) -> int:
@@ -1100,7 +1124,7 @@ def test_the_request_history_forgets_what_has_left_the_window(
         return min((time_of(at) for at in dash.table("history").column("minute")), default=opened)
 
     dash.wait_until(
-        lambda: oldest() >= opened - 6 * MINUTE_MS, "a table without minutes that are over", 5
+        lambda: oldest() >= opened - 6 * MINUTE_MS, "a table without minutes that are over", 60
     )
 
 
@@ -1158,9 +1182,18 @@ def test_a_pause_holds_charts_table_and_totals_and_so_does_a_reload(
             end = re.search(r"/api/summary\?.*\bend=(\d+)", url)
             return end is not None and int(end[1]) < start + 200_000
 
-        with dash.page.expect_response(lambda response: is_of_the_pause(response.url)):
-            dash.page.keyboard.press(" ")
-        dash.wait_connection("paused")
+        def pauses_at_a_tick() -> int:
+            """The time of the pause; 0 where the page had not heard of a tick for long."""
+            if dash.connection.get_attribute("data-connection") == "paused":
+                dash.page.keyboard.press(" ")
+                dash.wait_connection("live")
+            with dash.page.expect_response(lambda response: is_of_the_pause(response.url)):
+                dash.page.keyboard.press(" ")
+            dash.wait_connection("paused")
+            paused_ms = int(re.findall(r"paused=(\d+)", dash.page.url)[0])
+            return paused_ms if paused_ms in ticks(zaidash) else 0
+
+        paused_ms = dash.wait_until(pauses_at_a_tick, "a pause at a tick")
 
         def picture() -> tuple[list[int], list[list[str]], str]:
             dash.wait_loaded("history")
@@ -1176,7 +1209,6 @@ def test_a_pause_holds_charts_table_and_totals_and_so_does_a_reload(
 
         dash.wait_until(is_still, "the totals on the page")
         told = pictures[-1]
-        paused_ms = int(re.findall(r"paused=(\d+)", dash.page.url)[0])
         assert told[0][-1] <= paused_ms
         dash.wait_until(lambda: newest_tick(zaidash) > paused_ms + 4_000, "time to go by")
         assert picture() == told
@@ -1219,30 +1251,23 @@ def test_after_a_kill_9_the_page_reconnects_and_no_tick_is_missing_or_double(
             dash.expect_trouble(SERVER_GONE)
             zaidash.kill()
             killed_at = now_ms()
-        wait_reconnecting(dash, at_least=1)
+        wait_reconnecting(dash)
         assert set(before) <= set(times_in(dash)), "the picture before the outage is gone"
         dash.wait_until(lambda: now_ms() > killed_at + 3_000, "an outage of 3 s")
         with quick(fake_proxy, **env) as zaidash:
-            back_at = newest_tick(zaidash)
             dash.wait_connection("live")
             after = wait_ticks(dash, zaidash, 4)
             known = ticks(zaidash)
             lost = {t for t in after if t <= killed_at} - set(known)
             assert len(lost) <= 2, "the file lacks more than the tick under way"
             assert_every_tick_once([t for t in after if t not in lost], known)
-            check_no_line_over(dash, Span(killed_at, back_at))
+            check_no_line_over(dash, Span(killed_at, min(t for t in known if t > killed_at)))
 
 
-def wait_reconnecting(dash: Dashboard, at_least: int) -> None:
-    """Wait until the header counts down from so many seconds or more, and see it count."""
-    retry = dash.connection.get_by_role("button", name="retry now")
-    expect(retry).to_be_visible()
-    first = dash.wait_until(
-        lambda: seconds if (seconds := seconds_left(dash)) >= at_least else 0,
-        f"a pause of {at_least} s before the next attempt",
-    )
-    if at_least > 2:
-        dash.wait_until(lambda: 0 <= seconds_left(dash) < first, "the seconds to go down")
+def wait_reconnecting(dash: Dashboard) -> None:
+    """Wait until the header counts down to the next attempt."""
+    expect(dash.connection.get_by_role("button", name="retry now")).to_be_visible()
+    dash.wait_until(lambda: seconds_left(dash) >= 1, "a pause before the next attempt")
 
 
 def seconds_left(dash: Dashboard) -> int:
@@ -1253,19 +1278,44 @@ def seconds_left(dash: Dashboard) -> int:
 
 def check_no_line_over(dash: Dashboard, outage: Span) -> None:
     """Nothing is drawn in the middle of a time between ticks, and something before it."""
-    now = now_ms()
-    window = Span(now - 5 * MINUTE_MS, now)
     middle, quarter = (outage.start + outage.end) // 2, (outage.end - outage.start) // 4
     assert outage.end - outage.start > 3_000
-    assert coloured(dash, "concurrency", Span(middle - quarter, middle + quarter), window) == 0
-    assert coloured(dash, "concurrency", Span(outage.start - 2_000, outage.start), window) > 0
+
+    def is_gap() -> bool:
+        # The chart goes on meanwhile: on a busy machine it may be elsewhere when it is looked at.
+        now = now_ms()
+        window = Span(now - 5 * MINUTE_MS, now)
+        gap, before = (
+            Span(middle - quarter, middle + quarter),
+            Span(outage.start - 2_000, outage.start),
+        )
+        return (
+            coloured(dash, "concurrency", gap, window) == 0
+            and coloured(dash, "concurrency", before, window) > 0
+        )
+
+    dash.wait_until(is_gap, "a gap, and a line before it")
+
+
+#: A pause of two seconds or more before the next attempt, which is no whole number, never ends.
+ENDLESS_PAUSES = """(() => {
+    const plain = window.setTimeout;
+    window.isPausing = false;
+    window.setTimeout = (callback, ms, ...rest) => {
+        const isPause = ms >= 2000 && !Number.isInteger(ms);
+        if (isPause) window.isPausing = true;
+        return plain(callback, isPause ? 1e9 : ms, ...rest);
+    };
+})()"""
 
 
 def test_retry_now_does_not_wait_for_the_countdown(
     open_page: OpenPage, fake_proxy: FakeProxy
 ) -> None:
     with quick(fake_proxy) as zaidash:
-        dash = open_page(zaidash, "?range=5m")
+        dash = open_page(
+            zaidash, "?range=5m", before=lambda dash: dash.page.add_init_script(ENDLESS_PAUSES)
+        )
         dash.wait_connection("live")
         dash.expect_trouble(r"Failed to load resource: net::ERR_.*/api/events")
         outage = Obstacle(dash, "**/api/events*", lambda route: route.abort())
@@ -1273,13 +1323,10 @@ def test_retry_now_does_not_wait_for_the_countdown(
         dash.page.keyboard.press(" ")
         dash.wait_connection("paused")
         dash.page.keyboard.press(" ")
-        wait_reconnecting(dash, at_least=5)
+        dash.wait_until(lambda: dash.page.evaluate("isPausing"), "a pause between two attempts")
         outage.clear()
-        left = seconds_left(dash)
-        assert left > 2, "the machine is too slow to tell"
         dash.connection.get_by_role("button", name="retry now").click()
-        in_time_ms = 1_000 * (left - 1)
-        expect(dash.page.locator("[data-connection=live]")).to_be_visible(timeout=in_time_ms)
+        dash.wait_connection("live")
 
 
 def test_a_clock_that_is_an_hour_off_does_not_empty_the_charts(
@@ -1293,7 +1340,8 @@ def test_a_clock_that_is_an_hour_off_does_not_empty_the_charts(
     dash.wait_connection("live")
     times = wait_ticks(dash, past.zaidash, 2)
     known = ticks(past.zaidash)
-    assert_every_tick_once([t for t in times if t >= known[0]], known)
+    begin = known[0] + 3_000  # the page's clock may be a little ahead, and its window with it
+    assert_every_tick_once([t for t in times if t >= begin], [t for t in known if t >= begin])
 
 
 def test_long_ranges_grow_by_minute_averages_and_not_by_snapshots(
@@ -1345,10 +1393,10 @@ def test_a_page_left_open_keeps_no_more_rows_than_its_window_has(
         dash = open_page(zaidash, "?range=5m&panel=concurrency")
         dash.wait_drawn()
         window = 5 * MINUTE_MS // tick_ms
-        shown, now = len(times_in(dash)), now_ms()
+        shown = times_in(dash)
         # All there are: the service took a moment to start, which a busy machine makes a long one.
-        there = len(snapshots(zaidash, "production", Span(now - 5 * MINUTE_MS, now)))
-        assert abs(shown - there) <= 20
+        there = len(snapshots(zaidash, "production", Span(shown[0], shown[-1])))
+        assert abs(len(shown) - there) <= 20
         assert there > 0.8 * window
         before = longest_array(dash)
         # The minute before the window stays: what is told per minute looks back that far.
@@ -1412,10 +1460,12 @@ HIDEABLE = """(() => {
         return clear.apply(this, box);
     };
     window.newest = 0;
+    window.heard = 0;
     window.EventSource = class extends EventSource {
         constructor(url) {
             super(url);
             this.addEventListener("message", ({ data }) => {
+                window.heard += 1;
                 window.newest = Math.max(window.newest, JSON.parse(data).data?.timestamp ?? 0);
             });
         }
@@ -1458,12 +1508,12 @@ def drawings_after_hiding(dash: Dashboard) -> int:
     assert dash.page.evaluate("drawn.length") == 0, "the hidden tab was drawn"
     most: int = dash.page.evaluate(
         """async () => {
-            const last = newest;
+            const before = heard;
             setHidden(false);
             await new Promise((done) => setTimeout(done, 500));
             const counts = new Map();
             for (const canvas of drawn) counts.set(canvas, (counts.get(canvas) ?? 0) + 1);
-            return newest === last ? Math.max(0, ...counts.values()) : 0;
+            return heard === before ? Math.max(0, ...counts.values()) : 0;
         }"""
     )
     return most
@@ -1508,23 +1558,31 @@ def test_a_target_that_is_down_is_said_with_its_reason_and_forgotten_when_it_is_
 
         canary.stop_serving()
         expect(rate["canary"]).to_contain_text(DASH)
-        expect(banners).to_have_count(1)
-        (reason,) = (
-            one["last_error"] for one in zaidash.json("/api/targets") if one["health"] == "down"
-        )
-        expect(banners).to_contain_text(f"canary target {canary.url} is down: {reason}")
+        banner = dash.page.get_by_text(f"canary target {canary.url} is down: ")
+        expect(banner).to_have_count(1)
+
+        def tells_the_reason() -> bool:
+            (reason,) = (
+                one["last_error"]
+                for one in zaidash.json("/api/targets")
+                if one["variant"] == "canary"
+            )
+            return reason and f" is down: {reason}" in banner.inner_text()
+
+        dash.wait_until(tells_the_reason, "the reason")
         expect(rate["production"]).to_contain_text("/s")
         dash.wait_connection("live")
 
         production.stop_serving()
         dash.wait_connection("stale")
+        last = newest_tick(zaidash)
         first = seconds_stale(dash)
         dash.wait_until(lambda: seconds_stale(dash) >= first + 2, "the header to count")
 
         def tells_the_age() -> bool:
-            least_s = (now_ms() - newest_tick(zaidash)) / 1000
+            least_s = (now_ms() - last) / 1000
             shown_s = seconds_stale(dash)
-            most_s = (now_ms() - newest_tick(zaidash)) / 1000
+            most_s = (now_ms() - last) / 1000
             return least_s - 2 <= shown_s <= most_s + 2
 
         dash.wait_until(tells_the_age, "the header to tell how old the data are")
@@ -1787,6 +1845,8 @@ def test_a_proxy_nobody_asks_has_no_requests_and_not_no_data(
         for panel, text in nothing.items():
             expect(dash.panel(panel)).not_to_contain_text(text)
         # There are requests: it is the user who does not want to see them.
+        eventually(partial(total_requests, zaidash, fake_proxy), what="all to be scraped")
+        wait_ticks(dash, zaidash, 1)
         codes = dash.panel("requests").get_by_role("list", name="Series").get_by_role("button")
         for button in codes.all():
             button.click()
@@ -1802,6 +1862,8 @@ def test_a_range_longer_than_anything_is_kept_has_its_totals(open_page: OpenPage
             "RETENTION_1M": "2h",
         }
         with run_zaidash(env=settings) as zaidash:
+            # Totals take two scrapes, and the page asks for those of a day every two minutes.
+            eventually(lambda: len(ticks(zaidash)) >= 2, what="two ticks")
             dash = open_page(zaidash, "?range=24h")
             totals = dash.panel("tokens").get_by_role("table", name="in all").locator("tbody td")
             expect(totals.first).to_have_text(re.compile("[0-9]"))
@@ -1823,7 +1885,8 @@ def test_a_page_is_not_called_live_where_nothing_has_come_yet(
 
 
 def hold_long_questions(dash: Dashboard) -> Obstacle:
-    """Keep the answers to questions about more than two hours back."""
+    """Keep the answers to questions about more than two hours back, as long as it may take."""
+    dash.page.add_init_script("AbortSignal.timeout = () => new AbortController().signal")
 
     def is_long(url: str) -> bool:
         match = re.search(r"/api/metrics\?.*start=(\d+)&end=(\d+)", url)
@@ -1856,31 +1919,43 @@ def test_the_old_picture_stays_and_says_so_until_the_new_one_is_there(
 ) -> None:
     held: list[Obstacle] = []
     dash = open_page(
-        past.zaidash, "?range=15m", before=lambda dash: held.append(hold_long_questions(dash))
+        past.zaidash, "?range=1h", before=lambda dash: held.append(hold_long_questions(dash))
     )
     dash.wait_drawn()
-    place = dash.panel("latency").bounding_box()
+    place = place_of(dash, "latency")
     expect(dash.page.get_by_role("progressbar")).to_have_count(0)
     dash.page.keyboard.press("4")
     held[0].wait(3)
     now = now_ms()
-    window = Span(now - 15 * MINUTE_MS, now)
+    window = Span(now - HOUR_MS, now)
     part = Span(window.start + MINUTE_MS, past.end - MINUTE_MS)
     expect(dash.panel("latency").get_by_role("progressbar")).to_be_visible()
-    assert dash.panel("latency").bounding_box() == place, "something jumped"
+    assert place_of(dash, "latency") == place, "something jumped"
     for panel in CHARTS:
         expect(dash.panel(panel).get_by_role("progressbar")).to_be_visible()
         expect(dash.panel(panel)).to_have_attribute("aria-busy", "true")
         expect(dash.panel(panel)).not_to_contain_text("Loading")
         assert coloured(dash, panel, part, window) > 0.9, f"{panel} is empty meanwhile"
-    assert is_window(dash, 15 * MINUTE_MS)
+    assert is_window(dash, HOUR_MS)
     held[0].clear()
     dash.wait_until(lambda: is_window(dash, 6 * HOUR_MS), "six hours")
     expect(dash.page.get_by_role("progressbar")).to_have_count(0)
 
 
+def place_of(dash: Dashboard, panel: str) -> Any:
+    """Where a panel is among the panels: a banner above them may come and go."""
+    return dash.panel(panel).evaluate(
+        """(panel) => {
+            const { x, y, width, height } = panel.getBoundingClientRect();
+            const boxes = [...document.querySelectorAll("[data-panel]")]
+                .map((one) => one.getBoundingClientRect());
+            return [x, y - boxes[0].y, width, height, boxes.at(-1).y - y];
+        }"""
+    )
+
+
 def is_window(dash: Dashboard, length_ms: int) -> bool:
     """Whether a chart shows so much time up to now, but for what may be missing at its edges."""
     times, now = times_in(dash), now_ms()
-    begins = now - length_ms - 2 * SECOND_MS <= times[0] <= now - 0.7 * length_ms
+    begins = now - length_ms - MINUTE_MS <= times[0] <= now - 0.7 * length_ms
     return begins and now - times[-1] < 2 * MINUTE_MS

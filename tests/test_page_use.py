@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from browser import (
     SCREEN,
+    WAIT_S,
     Dashboard,
     Table,
     expect,
@@ -168,9 +169,18 @@ def test_a_paused_page_shows_the_same_after_a_reload(
     """Rows wider than a tick are averages: what came after the pause must not get into the last."""
     desk = open_desk(demo, f"?range={range_key}")
     desk.dash.wait_connection("live")
-    desk.press("pause")
-    desk.dash.wait_connection("paused")
-    at = int(desk.address["paused"])
+
+    def pauses_at_a_tick() -> int:
+        """The time of the pause; 0 where the page had not heard of a tick for long."""
+        if "paused" in desk.address:
+            desk.press("resume")
+            desk.dash.wait_connection("live")
+        desk.press("pause")
+        desk.dash.wait_connection("paused")
+        at = int(desk.address["paused"])
+        return at if at % 1000 == 0 else 0
+
+    at = desk.dash.wait_until(pauses_at_a_tick, "a pause at a tick")
     assert abs(at - time.time() * 1000) < 60_000
     chosen = desk.picture("latency")
     # As long as the widest row needs to be told from the one that was there.
@@ -477,16 +487,24 @@ def test_panning_a_live_page_back_holds_it_there_and_forth_again_makes_it_live(
     desk.settle()
     fixed = desk.page.get_by_text("Fixed window")
     expect(fixed).to_be_visible()
-    for _ in range(2):  # the present has moved on meanwhile
-        desk.key("ArrowRight")
-    expect(fixed).to_have_count(0)
+
+    def pans_until(is_live: Callable[[], bool]) -> Callable[[], bool]:
+        """The present has moved on meanwhile; on a live page the key does nothing."""
+
+        def press() -> bool:
+            desk.key("ArrowRight")
+            return is_live()
+
+        return press
+
+    desk.dash.wait_until(pans_until(lambda: fixed.count() == 0), "the present")
     assert desk.address == {"range": "5m"}
     # What was zoomed into goes on in the shortest range that holds it, paused or not.
     now = int(time.time() * 1000)
     desk.dash.goto(f"?range=7d&start={now - 400_000}&end={now - 60_000}&paused={now - 60_000}")
     desk.settle()
-    desk.key("ArrowRight")
-    expect(desk.pressed("Last 15 minutes")).to_be_visible()
+    quarter = desk.pressed("Last 15 minutes")
+    desk.dash.wait_until(pans_until(lambda: quarter.count() == 1), "the present")
     desk.dash.wait_connection("live")
     assert desk.address == {"range": "15m"}
 
@@ -528,6 +546,7 @@ def test_a_long_sweep_of_the_wheel_arrives_in_the_address(
     )
     try:
         page = browser.new_page(viewport=SCREEN)
+        page.set_default_timeout(WAIT_S * 1000)
         dash = Dashboard(page, demo.url)
         desk = Desk(dash)
         dash.goto(window.query)
@@ -544,7 +563,7 @@ def test_a_long_sweep_of_the_wheel_arrives_in_the_address(
               };
               for (let i = 0; i < 220; i += 1) {
                 over.dispatchEvent(new WheelEvent("wheel", {
-                  deltaX: i % 2 ? -6 : 5, bubbles: true, cancelable: true,
+                  deltaX: -4, bubbles: true, cancelable: true,
                 }));
                 await new Promise(requestAnimationFrame);
               }
@@ -559,7 +578,7 @@ def test_a_long_sweep_of_the_wheel_arrives_in_the_address(
         assert int(desk.address["start"]) < window.start
         dash.wait_until(
             lambda: (
-                times_of(dash.table("requests"))[0] - int(desk.address["start"]) in range(10_000)
+                times_of(dash.table("requests"))[0] - int(desk.address["start"]) in range(MINUTE_MS)
             ),
             "the window that the address names",
         )
@@ -643,9 +662,12 @@ def test_a_tooltip_stays_and_keeps_up_while_ticks_come(demo: Zaidash, open_desk:
     desk = open_desk(demo, "?range=5m")
     desk.hover("latency", 0.5)
     (first,) = desk.dash.wait_until(lambda: tooltips(desk), "a tooltip")
-    wait_ticks(desk, demo, 3)
-    (later,) = tooltips(desk)
-    assert later["rows"][0][0] > first["rows"][0][0], "the chart moved on below the pointer"
+    began = first["rows"][0][0]
+    (later,) = desk.dash.wait_until(
+        lambda: [tip for tip in tooltips(desk) if tip["rows"][0][0] != began],
+        "the chart to move on below the pointer",
+    )
+    assert later["rows"][0][0] > began or began.startswith("23:")
 
 
 def test_a_click_in_the_legend_hides_and_with_shift_isolates(
@@ -842,7 +864,9 @@ def test_two_times_make_a_window(demo: Zaidash, window: Window, open_desk: OpenD
     desk.settle()
     assert desk.address["start"] == str(window.start)
     assert desk.address["end"] == str(window.end)
-    assert all("range" not in query for query in desk.asked)
+    # The page may have asked for the range once more before it got to know of the window.
+    ends = [query.get("end") for query in desk.asked]
+    assert all("range" not in query for query in desk.asked[ends.index(str(window.end)) :])
     table = desk.dash.table("latency")
     assert follows(table, *window, step_of(table))
     bar = desk.page.get_by_text("Fixed window").inner_text()
@@ -912,29 +936,35 @@ def test_a_paused_picture_stands_still_and_catches_up_when_resumed(
     desk = open_desk(demo, "?range=5m")
     desk.dash.wait_connection("live")
     live = desk.canvases()
-    wait_ticks(desk, demo, 2)
-    assert desk.canvases() != live, "a live picture moves"
+    desk.dash.wait_until(lambda: desk.canvases() != live, "a live picture to move")
 
     desk.press("pause")
     desk.dash.wait_connection("paused")
     desk.settle()
     still = desk.canvases()
-    pause = demo.json("/api/metrics?range=10s&fields=req_rate")[-1]["timestamp"]
+    pause = int(desk.address["paused"])
     wait_ticks(desk, demo, 3)
     assert desk.canvases() == still
+    missed = [row["timestamp"] for row in rows_of(demo, pause + 1, 10**13, "latency_p95")]
 
     desk.press("resume")
     desk.dash.wait_connection("live")
-    desk.dash.wait_until(
-        lambda: times_of(desk.dash.table("latency"))[-1] >= pause + 3000, "what was missed"
-    )
-    table = desk.dash.table("latency")
+
+    tables: list[Table] = []
+
+    def catches_up() -> bool:
+        """Whether the chart's file has what was missed, and no variant is still to come."""
+        tables.append(desk.dash.table("latency"))
+        return all(tables[-1].rows[-1][1:]) and times_of(tables[-1])[-1] >= missed[-1]
+
+    desk.dash.wait_until(catches_up, "what was missed")
+    table = tables[-1]
     times = times_of(table)
     # A busy machine may have missed a tick; then the service has no row of it either.
     rows = rows_of(demo, times[0], times[-1] + 1, "latency_p95")
     known = sorted({row["timestamp"] for row in rows})
     assert times == known, "nothing is missing or double"
-    assert [at for at in times if pause < at <= pause + 3000], "it has what came meanwhile"
+    assert set(missed) <= set(times), "it has what came meanwhile"
     values = {
         row["timestamp"]: row["latency_p95"] for row in rows if row["variant"] == "production"
     }
@@ -948,21 +978,27 @@ TILE_NUMBERS = "[data-tile] [data-variant] .text-xl"
 def test_pausing_does_not_change_the_numbers_that_were_to_be_read(
     demo: Zaidash, open_desk: OpenDesk
 ) -> None:
-    desk = open_desk(demo, "?variant=production")
+    desk = open_desk(demo, "?variant=both")
     desk.dash.wait_connection("live")
-    desk.dash.tile("requests", "production").get_by_text("/s").first.wait_for()
-    # Pressed within the frame after a tick, so that no other one comes in between.
+    for variant in ("production", "canary"):
+        desk.dash.tile("requests", variant).get_by_text("/s").first.wait_for()
+    # Pressed within the frame after a tick, so that no other one comes in between; after one that
+    # is there for both variants, since a pause holds the last tick that all of them have.
     before = desk.page.evaluate(
         """(selector) => new Promise((done) => {
-          const numbers = () => [...document.querySelectorAll(selector)]
-            .map((one) => one.textContent);
-          const seen = JSON.stringify(numbers());
+          const numbers = (variant) => [...document.querySelectorAll(selector)]
+            .filter((one) => one.closest(`[data-variant=${variant}]`))
+            .map((one) => one.textContent).join();
+          const both = () => [numbers("production"), numbers("canary")];
+          let seen = both();
           const look = () => {
-            const now = numbers();
-            if (JSON.stringify(now) === seen) return requestAnimationFrame(look);
+            const now = both();
+            const changed = now.filter((one, i) => one !== seen[i]).length;
+            if (changed > 0) seen = now;
+            if (changed < 2) return requestAnimationFrame(look);
             [...document.querySelectorAll("header button")]
               .find((one) => one.textContent === "pause").click();
-            done(now);
+            done([...document.querySelectorAll(selector)].map((one) => one.textContent));
           };
           look();
         })""",
