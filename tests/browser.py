@@ -209,6 +209,16 @@ class Dashboard:
         """Wait until the header says `live`, `waiting`, `reconnecting`, `stale`, `paused` ..."""
         expect(self.page.locator(f"[data-connection={kind}]")).to_be_visible()
 
+    def wait_reason(self, banner: Locator, zaidash: Zaidash, variant: str) -> None:
+        """Wait until a banner says why a variant's only target is down, as of the last scrape."""
+
+        def tells_it() -> bool:
+            targets = zaidash.json("/api/targets")
+            (reason,) = (one["last_error"] for one in targets if one["variant"] == variant)
+            return bool(reason) and f" is down: {reason}" in banner.inner_text()
+
+        self.wait_until(tells_it, "the reason")
+
     # What is on the page
 
     @property

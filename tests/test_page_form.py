@@ -655,16 +655,7 @@ def test_axe_finds_nothing_to_complain_about_while_a_target_is_down(
         desk = open_desk(zaidash, "?range=5m")
         banner = desk.page.get_by_text("canary target")
         expect(banner).to_contain_text("is down: ")
-
-        def tells_the_reason() -> bool:
-            (reason,) = (
-                target["last_error"]
-                for target in zaidash.json("/api/targets")
-                if target["variant"] == "canary"
-            )
-            return bool(reason) and reason in banner.inner_text()
-
-        desk.dash.wait_until(tells_the_reason, "the reason")
+        desk.dash.wait_reason(banner, zaidash, "canary")
         assert_accessible(desk, axe)
         resize(desk, NARROW)
         assert_fits(desk)
